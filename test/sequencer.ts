@@ -40,7 +40,7 @@ const LONG = [
 ]
 
 /**
- * The longest files first, so that the workers end together. Vitest knows how long a file took the last time; in a new checkout
+ * The longest files first, so that the workers end together. Vitest stores the last duration of each file; in a new checkout
  * it goes by size, and the longest of all are among the smallest.
  */
 export class LongestFirst extends BaseSequencer {

@@ -1,6 +1,6 @@
 /**
  * Runs once around all test files. Servers start when the first test file asks for one (by importing
- * `test/support/kafka.ts`), so that a run of unit tests alone starts nothing.
+ * `test/support/kafka.ts`), so that a run of only unit tests starts no server.
  */
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -16,7 +16,7 @@ declare module 'vitest' {
 }
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  // Tests choose their backend themselves: a variable of the developer's shell must not turn an embedded test into a Kafka one.
+  // Tests choose their backend themselves: a variable of the developer's shell must not switch an embedded test to Kafka.
   const given = process.env.KAFKA_BROKERS
   const givenDsn = process.env.PG_DSN_RW
   delete process.env.KAFKA_BROKERS

@@ -3,7 +3,7 @@ import type { Problems } from './problems.ts'
 import { alternatives, itemSchema, propertySchema, type Schema } from './schema.ts'
 import type { MapEntry, Path, TreeNode } from './tree.ts'
 
-/** The tree with the current names. Positions stay those of the file, so that problems point at the text of the file. */
+/** The tree with the current names. Positions stay those of the file, so problems refer to its text. */
 export function renameOldKeys(node: TreeNode, schema: Schema | undefined, root: Schema, path: Path, problems: Problems): TreeNode {
   if (node.kind === 'scalar' || schema === undefined) return node
   const schemas = alternatives(schema, root)
@@ -26,7 +26,7 @@ export function renameOldKeys(node: TreeNode, schema: Schema | undefined, root: 
   return { ...node, entries }
 }
 
-/** Old name => current name, of the keys that a map may have. A current name is never an old one. */
+/** Old name -> current name, for the keys that a map may have. A current name is never an old one. */
 function oldNames(schemas: readonly Schema[], root: Schema): Map<string, string> {
   const names = new Map<string, string>()
   for (const { properties = {} } of schemas) {

@@ -1,6 +1,6 @@
 /**
- * The built-in plugins. Config is a floor below the plugins and does not import them: the program passes them in (`src/built-in.ts`), before
- * anything is loaded.
+ * The built-in plugins. Config is a layer below the plugins and does not import them: `src/built-in.ts` provides them before a file is
+ * loaded.
  */
 import type { Plugin } from '../contract/plugin.ts'
 import type { Quick } from './ajv.ts'
@@ -18,7 +18,7 @@ export function provideBuiltIns(builtIns: BuiltIns): void {
   provided = builtIns
 }
 
-/** @throws {Error} when the program did not provide them: without them every plugin would be reported as unknown. */
+/** @throws {Error} if they were not provided: otherwise every plugin would be reported as unknown */
 export function builtIns(): BuiltIns {
   if (!provided) throw new Error('the built-in plugins are not provided: import src/built-in.ts first')
   return provided

@@ -1,9 +1,9 @@
-/** Every problem that `validate` can report: the table behind the codes, docs/errors.md and the SARIF rules. */
+/** All problems that `validate` can report. The table is the source of the codes, docs/errors.md and the SARIF rules. */
 
 export interface CodeDoc {
   /** One line. */
   readonly title: string
-  /** What it means and what to do, for docs/errors.md. */
+  /** Meaning and fix, for docs/errors.md. */
   readonly help: string
 }
 

@@ -1,4 +1,4 @@
-/** One schema for a whole pipeline file, composed of the frame and the plugin schemas, for completion, hover and checks in editors. */
+/** Composes the frame and the plugin schemas to one schema of a pipeline file, for completion, hover and checks in editors. */
 import { FORMATS } from './formats.ts'
 import { OWN_KEYWORDS, type Schema } from './schema.ts'
 import type { Kind } from './registry.ts'
@@ -10,14 +10,14 @@ export interface DescribedPlugin {
   readonly schema: Schema
 }
 
-/** Every string may be a reference instead; an editor must not underline it. */
+/** Any value may be a reference instead; an editor must not underline it. */
 const REFERENCE = '\\$\\{'
 
 type Mutable = Record<string, any>
 
 /**
  * Draft-07: the draft with the widest support in YAML language servers.
- * @param complete the plugins include those of the file, so that a step with another name is a mistake even if the file has `plugins:`
+ * @param complete the plugins include those of the file, so an unknown step name is an error even if the file has `plugins:`
  */
 export function composeSchema(frame: Schema, plugins: readonly DescribedPlugin[], complete = false): Schema {
   const defs: Mutable = {}
@@ -34,7 +34,7 @@ export function composeSchema(frame: Schema, plugins: readonly DescribedPlugin[]
   const composed = editorSchema(top, '') as Mutable
   composed.$schema = 'http://json-schema.org/draft-07/schema#'
   composed.$defs = defs
-  // A file with `plugins:` may use names that are unknown here; without, an unknown name is a mistake.
+  // A file with `plugins:` may use names that are unknown here; without it, an unknown name is an error.
   composed.if = { required: ['plugins'], properties: { plugins: { minItems: 1 } } }
   const names = {
     properties: Object.fromEntries(['sources', 'transforms', 'sinks'].map(s => [s, { items: { $ref: `#/$defs/${s.slice(0, -1)}Names` } }])),
@@ -71,7 +71,7 @@ function pluginSchema({ schema, type }: DescribedPlugin, id: string): Mutable {
   return { title: type, ...(description ? { description } : {}), anyOf: choices, ...inner }
 }
 
-/** Formats of the runner become patterns, its keywords are removed, references to `$defs` of the plugin are adjusted, and text with `${}` is allowed everywhere. */
+/** Converts formats of the runner to patterns, removes its keywords, adjusts references to `$defs`, and allows text with `${}` everywhere. */
 function editorSchema(schema: unknown, base: string): unknown {
   if (Array.isArray(schema)) return schema.map(s => editorSchema(s, base))
   if (typeof schema !== 'object' || schema === null) return schema
@@ -92,7 +92,7 @@ function editorSchema(schema: unknown, base: string): unknown {
   return out.type === undefined ? out : withReferences(out)
 }
 
-/** Editors strike them through and show what to write. */
+/** Editors show old names struck through, with the current name. */
 const oldNames = (name: string, property: Mutable, base: string): [string, Mutable][] =>
   (property.aliases ?? []).map((alias: string) => {
     const { default: _, examples: __, ...rest } = editorSchema(property, base) as Mutable

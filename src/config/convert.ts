@@ -1,4 +1,4 @@
-/** Walks a value beside its schema: turns durations and sizes into numbers, places paths, and finds the expressions and the secrets in it. */
+/** Walks a value with its schema: converts durations and sizes to numbers, resolves paths, and collects expressions and secrets. */
 import { isAbsolute, join } from 'node:path'
 import { alternatives, itemSchema, propertySchema, type Schema, views } from './schema.ts'
 import type { Path } from './tree.ts'
@@ -18,19 +18,19 @@ export interface Converted {
   readonly secrets: readonly Marked[]
 }
 
-/** Also works on invalid values: values that do not match the schema are not changed. `base`: the folder of the pipeline's file. */
+/** Values that do not match the schema are not changed. @param base folder of the pipeline file */
 export function convert(value: unknown, schema: Schema, root: Schema, base = ''): Converted {
   const expressions: Marked[] = []
   const secrets: Marked[] = []
   const walk = (v: unknown, s: Schema | undefined, path: Path): unknown => {
     const schemas = views(s, v, root)
-    // A value of the wrong type matches no alternative, and must still not be shown.
+    // A secret of the wrong type matches no alternative, but must not be shown either.
     if (alternatives(s, root).some(x => x.secret)) secrets.push({ path, value: v, schema: schemas[0] ?? s })
     if (typeof v === 'string') {
       const formatted = schemas.find(x => x.format !== undefined)
       if (formatted?.format === 'duration' || formatted?.format === 'window_size') return parseDuration(v) ?? v
       if (formatted?.format === 'size') return parseSize(v) ?? v
-      // Joined, not resolved: the absolute path on this machine is not part of the pipeline.
+      // Joined, not made absolute: the absolute path on this machine is not part of the pipeline.
       if (formatted?.format === 'path' && v !== '') return isAbsolute(v) ? v : join(base, v)
       if (formatted?.format === 'expression') expressions.push({ path, value: v, schema: formatted })
       return v

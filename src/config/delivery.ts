@@ -1,6 +1,6 @@
 /**
- * Where outputs and positions can be committed together. `validate` rejects `exactly_once` if there is no such place,
- * and `explain` gives the same reasons edge by edge.
+ * Checks whether outputs and positions can be committed together. If not, `validate` rejects `exactly_once`, and `explain` prints
+ * the same reasons per edge.
  */
 import type { SinkPlugin, SourcePlugin } from '../contract/plugin.ts'
 import { isOneShot, isReplayable, reasonOf, scopeOf, transactionsOf } from './traits.ts'
@@ -19,8 +19,8 @@ export interface DeliveryObstacle {
 }
 
 /**
- * Why the pipeline cannot be exactly once; empty if it can. The dlq need not take part: a dead letter is written before the
- * commit, so it is never lost, and a crash may repeat it, with the same source position in its headers.
+ * The reasons why the pipeline cannot be exactly once; empty if it can. The dlq need not be part of the transaction: a dead letter is
+ * written before the commit, so it is never lost. A crash may repeat it, with the same source position in its headers.
  */
 export function obstacles(sources: readonly DeliveryStep<SourcePlugin>[], sinks: readonly DeliveryStep<SinkPlugin>[]): DeliveryObstacle[] {
   const out: DeliveryObstacle[] = []

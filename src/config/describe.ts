@@ -36,7 +36,7 @@ export function describeKeys(schema: Schema, root: Schema = schema, prefix = '',
   return rows.filter(r => !seen.has(r.key) && seen.add(r.key))
 }
 
-/** Code in backticks, as in the descriptions of the schemas. */
+/** The description and limits of a key; code is in backticks. */
 function meaning(p: Schema): string {
   const limits = [
     p.minimum === undefined ? '' : `at least ${p.minimum as number}`,

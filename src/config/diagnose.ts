@@ -1,4 +1,4 @@
-/** Turns the errors of ajv into problems: one per mistake, at its place, with the allowed values and a suggestion. */
+/** Converts the errors of ajv to problems: one per mistake, with its position, the allowed values and a suggestion. */
 import { quicklyValid, type SchemaError, validator } from './ajv.ts'
 import { explainOne, type Diagnosis, notOneOf, toPath, wrongType } from './messages.ts'
 import { deref, type Schema } from './schema.ts'
@@ -13,7 +13,7 @@ export async function diagnose(value: unknown, schema: Schema): Promise<Diagnosi
   return found.map(j => ({ ...j, path: numbered(j.path, value) }))
 }
 
-/** JSON pointers do not distinguish an index from a key; the value does. */
+/** Converts path parts that are list indexes to numbers: JSON pointers do not distinguish them from keys. */
 function numbered(path: Path, value: any): Path {
   let at = value
   return path.map(part => {
@@ -23,7 +23,7 @@ function numbered(path: Path, value: any): Path {
   })
 }
 
-/** A typo in a required key is one mistake, not two: the unknown key reports it. */
+/** A typo in a required key is reported once, as an unknown key. */
 function forget(found: Diagnosis[]): Diagnosis[] {
   const meant = new Set(
     found.filter(j => j.code === 'CONFIG_UNKNOWN_KEY' && j.suggestion).map(j => JSON.stringify([...j.path.slice(0, -1), j.suggestion])),
@@ -33,7 +33,7 @@ function forget(found: Diagnosis[]): Diagnosis[] {
 
 async function explain(errors: readonly SchemaError[], schema: Schema, root: Schema): Promise<Diagnosis[]> {
   const choices = errors.filter(e => e.keyword === 'anyOf' || e.keyword === 'oneOf')
-  // Alternatives are checked separately below; the errors of ajv for each of them are noise here.
+  // Alternatives are checked separately below, so their errors are skipped here.
   const inside = choices.map(e => ({ at: e.instancePath, schemas: reachable(e.schema as Schema[], root) }))
   const mistyped = new Set(errors.filter(e => e.keyword === 'type').map(e => e.instancePath))
   const strange = new Set(errors.filter(e => e.keyword === 'additionalProperties').map(e => e.instancePath))
@@ -51,7 +51,7 @@ async function explain(errors: readonly SchemaError[], schema: Schema, root: Sch
   return out
 }
 
-/** Of several alternatives, the one that was probably meant: right type first, then right discriminator, then fewest mistakes. */
+/** Explains the most likely alternative: with the right type, then the right discriminator, then the fewest errors. */
 async function explainChoice(error: SchemaError, root: Schema): Promise<Diagnosis[]> {
   const path = toPath(error)
   const branches = (error.schema as Schema[]).map(b => deref(b, root))
@@ -70,7 +70,7 @@ async function explainChoice(error: SchemaError, root: Schema): Promise<Diagnosi
   const [best] = results
   if (best.score >= 10_000) return [wrongType(path, branches, error.data, root)]
   const sameKind = results.filter(r => r.score < 10_000)
-  // Several fixed values, and this is not one of them: list all of them.
+  // All alternatives are fixed values: list them.
   const fixed = sameKind.flatMap(r => (r.branch.enum ?? (r.branch.const === undefined ? [] : [r.branch.const])) as unknown[])
   if (sameKind.every(r => r.branch.enum || r.branch.const !== undefined)) return [notOneOf(path, fixed, error.data)]
   const inner = await explain(best.errors, best.branch, root)

@@ -1,4 +1,4 @@
-/** Status endpoints may only name existing steps: with a typo, the status would always be "unhealthy". */
+/** Checks that status endpoints refer to existing steps: with a typo, the status would always be "unhealthy". */
 import { ENDPOINT_FIELDS, STEP_FIELDS } from '../kit/http/status-fields.ts'
 import type { Problems } from './problems.ts'
 import { spanInScalar } from './scalar.ts'
@@ -7,7 +7,7 @@ import { isLoopback } from '../kit/http/loopback.ts'
 import type { EndpointConfig, ListenerConfig, MetricsConfig } from './model.ts'
 import { find, type MapNode, type Path, type ScalarNode, type TreeNode } from './tree.ts'
 
-/** An address that other hosts can reach needs a secret, or an explicit permission to go without. */
+/** A listener that other hosts can reach requires `token` or `allow_unauthenticated`. */
 export function checkListeners(
   root: MapNode,
   value: { metrics?: MetricsConfig; endpoints?: readonly EndpointConfig[] } | undefined,

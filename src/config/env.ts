@@ -6,7 +6,7 @@ import { spanInScalar } from './scalar.ts'
 import { suggest } from '../kit/text/suggest.ts'
 import type { Path, ScalarNode, Substitution, TreeNode } from './tree.ts'
 
-/** In an environment: `${file:path}` is not read. */
+/** Key of an environment in which `${file:path}` is not read. */
 export const NO_FILES = Symbol('no files')
 
 export type Env = Readonly<Record<string, string | undefined>> & { readonly [NO_FILES]?: true }
@@ -27,7 +27,7 @@ export interface Replaced {
   readonly errors: readonly EnvError[]
 }
 
-/** @returns undefined if the text has no references. `base`: the folder that `file:` paths start from. */
+/** @param base base folder of `file:` paths. @returns undefined if the text has no references */
 export function substitute(template: string, env: Env, base: string): Replaced | undefined {
   if (!template.includes('${')) return undefined
   const pieces: { start: number; end: number; at: number; to: number; variable?: string; outside?: true }[] = []
@@ -85,7 +85,7 @@ function reference(body: string, start: number, end: number, env: Env, base: str
   if (!match) return syntax(start, end, `\${${body}} is not a reference: write \${VAR}, \${VAR:-default} or \${file:/path}`)
   const [, name, fallback] = match
   const value = env[name]
-  // As in a shell: `:-` also applies to an empty variable.
+  // As in a shell, `:-` also applies to an empty variable.
   if (fallback !== undefined && (value === undefined || value === '')) return { text: fallback, outside: false }
   if (value !== undefined) return { text: value, outside: true }
   const near = suggest(name, Object.keys(env))

@@ -1,4 +1,4 @@
-/** Expressions anywhere in a config, compiled and type-checked, with problems under the exact character of the file. */
+/** Compiles and type-checks the expressions of a config, and reports problems at their exact position in the file. */
 import { loadLanguage } from '../expressions/on-demand.ts'
 import { isPlainPath } from '../expressions/plain-path.ts'
 import type { Marked } from './convert.ts'

@@ -1,6 +1,6 @@
 /**
- * From a tree and its schema to a plain value: text from variables is converted to the expected type, and defaults
- * are filled in. Literals in the file are never converted: `port: "8000"` stays a string and is then rejected.
+ * Converts a tree to a plain value with its schema: text from variables is converted to the expected type, and defaults are added.
+ * Literals in the file are never converted: `port: "8000"` stays a string and is then rejected.
  */
 import { type Env, resolveTree } from './env.ts'
 import { exactNumber } from './numbers.ts'
@@ -13,7 +13,7 @@ export interface FillContext {
   readonly env: Env
   readonly base: string
   readonly problems: Problems
-  /** Where an unresolved default is reported: at the key whose config does not set it. */
+  /** Position for problems of defaults: the key whose config does not set them. */
   readonly at: Span
   /** Paths whose value is unknown because a variable is missing: no further problems are reported for them. */
   readonly unresolved: Set<string>
@@ -21,7 +21,7 @@ export interface FillContext {
   readonly lenient: boolean
   /** Called with each text that contains a value from a variable or a file. */
   readonly onOutside?: (node: ScalarNode, schema: Schema | undefined, path: Path) => void
-  /** Called with each number that is written in the file, unless its schema has `exact`. `schemas`: of its key. */
+  /** Called with each number in the file and the schemas of its key, unless a schema has `exact`. */
   readonly onNumber?: (node: ScalarNode, schemas: readonly Schema[], path: Path) => void
 }
 
@@ -35,7 +35,7 @@ export function fill(node: TreeNode, schema: Schema | undefined, path: Path, con
     }
     return node.substitution && typeof node.value === 'string' ? convertText(node.value, schema, context.root) : node.value
   }
-  // The plain value distinguishes alternatives; unconverted text in it is sufficient.
+  // The plain value selects the alternatives; its text need not be converted.
   const schemas = views(schema, toValue(node), context.root)
   const keep = exact || schemas.some(s => s.exact)
   if (node.kind === 'seq') {
@@ -79,7 +79,7 @@ export function fromJson(value: unknown, span: Span): TreeNode {
   return { kind: 'scalar', span, value: value as string, style: 'plain' }
 }
 
-/** Text from variables: how a shell writes a boolean. */
+/** Boolean notations in variables. */
 const BOOLEANS: Record<string, boolean> = { true: true, false: false, '1': true, '0': false, yes: true, no: false, on: true, off: false }
 
 function convertText(text: string, schema: Schema | undefined, root: Schema): unknown {

@@ -1,4 +1,4 @@
-/** Fingerprint that shows whether generated code matches a schema: FNV-1a over its JSON. */
+/** FNV-1a of the JSON of a schema, to check that generated code matches it. */
 export function fingerprint(schema: object): string {
   const text = JSON.stringify(schema)
   let hash = 0x811c9dc5

@@ -1,4 +1,4 @@
-/** Problems as text for people: place, code, message, the line with a caret, and what was probably meant. */
+/** Formats problems as text: position, code, message, the line with a caret, and a suggestion. */
 import { styleText } from 'node:util'
 import type { Problem } from './model.ts'
 import { excerptOf } from './problems.ts'
@@ -8,7 +8,7 @@ import { OBJECT } from './tree.ts'
 export interface TextOptions {
   /** Default: no colors. */
   readonly color?: boolean
-  /** Columns of the terminal: longer lines of the file are cut around the place. Default: 160. */
+  /** Columns of the terminal: longer lines of the file are truncated around the problem. Default: 160. */
   readonly width?: number
 }
 
@@ -38,7 +38,7 @@ export function formatText(problems: readonly Problem[], options: TextOptions = 
     .join('\n')
 }
 
-/** Escapes text that a terminal or a workflow runner interprets: workflow commands are at the beginning of a line, or after `##`. */
+/** Escapes text that a terminal or a CI system interprets: CI commands are at the start of a line, or after `##`. */
 const harmless = (text: string): string =>
   printable(text)
     .replaceAll(/^(\s*)::/gm, '$1\\::')
@@ -48,16 +48,16 @@ function caret(p: Problem, paint: (format: 'red' | 'dim', text: string) => strin
   const line = excerptOf(p)
   if (line === undefined || line.trim() === '') return ''
   const number = String(p.line).padStart(5)
-  // Of a long line, only the part around the place is shown.
+  // Of a long line, only the part around the problem is shown.
   const from = p.column > width * 0.75 ? Math.max(0, p.column - Math.floor(width * 0.375)) : 0
-  // Replaces each character by one character, so that the caret stays in the right column.
+  // Each character is replaced by one character, so the caret stays in the right column.
   const shown = line
     .slice(from, from + width)
     .replaceAll(/[^\P{Cc}\t]|[\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, '\ufffd')
     .replaceAll('##[', '#\ufffd[')
   const marked = (p.endLine === p.line ? p.endColumn : line.length + 1) - p.column
   const start = p.column - 1 - from
-  // Tabs stay tabs, so that the caret is in the right column for any tab width.
+  // Tabs stay tabs, so the caret is in the right column for any tab width.
   const pad = shown.slice(0, start).replaceAll(/[^\t]/g, ' ')
   const marks = '^'.repeat(Math.max(1, Math.min(marked, shown.length - start)))
   return `\n${paint('dim', `${number} |`)} ${shown}\n      ${paint('dim', '|')} ${pad}${paint('red', marks)}`

@@ -8,7 +8,7 @@ export interface Format {
   readonly validate: (text: string) => boolean
   /** Completes "must be …". */
   readonly expected: string
-  /** The same for a text with the right form and an impossible value: a duration of 300 years. */
+  /** The message for a valid notation with a value out of range, such as a duration of 300 years. */
   readonly limit?: (written: string) => string | undefined
   readonly guess?: (written: string | number) => string | undefined
 }
@@ -25,7 +25,7 @@ const calendarGuess = (text: string): string | undefined => {
   return letter === 'q' ? '3mo' : `${count}${letter === 'w' ? 'w' : letter === 'm' ? 'mo' : 'y'}`
 }
 
-/** `New York`, `paris`, `America/new york`. */
+/** Suggests a zone for `New York`, `paris`, `America/new york`. */
 const zoneGuess = (text: string): string | undefined => {
   const wanted = text
     .trim()
@@ -46,7 +46,7 @@ export const FORMATS: Readonly<Record<string, Format>> = {
     guess: guessDuration,
     limit: durationLimit,
   },
-  // A length of time, or a calendar duration, which has no fixed number of ms. The plugin receives a number or the text.
+  // A duration, or a calendar duration without a fixed number of ms. The plugin receives ms or the text.
   window_size: {
     code: 'CONFIG_DURATION',
     validate: t => parseDuration(t) !== undefined || /^[1-9]\d?(w|mo|y)$/.test(t),
@@ -113,14 +113,14 @@ export const FORMATS: Readonly<Record<string, Format>> = {
     validate: t => parseTimestamp(t) !== undefined,
     expected: 'a time such as 2026-01-31T12:00:00Z, or epoch milliseconds',
   },
-  // wiring.ts checks that the source exists, which needs the whole file.
+  // wiring.ts checks that the source exists.
   source_step: {
     code: 'CONFIG_SOURCE',
     validate: t => /^[a-z][a-z0-9_-]*$/.test(t),
     expected: 'the name of a source step',
   },
-  // A file; in the pipeline file relative to that file, for the plugin relative to the working directory.
+  // The path of a file: in the pipeline file relative to that file, in the config of the plugin relative to the working directory.
   path: { code: 'CONFIG_VALUE', validate: t => t.trim() !== '' && !t.includes('\0'), expected: 'the path of a file' },
-  // Checked by the expression language, with a caret; registered only for ajv.
+  // The expression language checks it; registered only for ajv.
   expression: { code: 'CONFIG_EXPRESSION', validate: () => true, expected: 'a CEL expression' },
 }

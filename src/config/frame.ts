@@ -1,4 +1,4 @@
-/** The pipeline file outside of the plugins: its keys, variables and sections. */
+/** The parts of a pipeline file outside the plugins: keys, variables and sections. */
 import frame from '../../schemas/frame.schema.json' with { type: 'json' }
 import { useQuick } from './ajv.ts'
 import { convert } from './convert.ts'
@@ -16,7 +16,7 @@ import { find, type MapNode, type Path, type Span, type TreeNode } from './tree.
 
 export const FRAME = frame as unknown as Schema
 
-/** `metrics` without `enabled` is on; if the key is absent, the environment decides. */
+/** `metrics` without `enabled` is enabled; without the key, the environment decides. */
 export function withMetrics(root: MapNode): MapNode {
   const entry = root.entries.get('metrics')
   const at = { source: root.span.source, start: root.span.start, end: root.span.start }
@@ -38,7 +38,7 @@ export const SECTIONS: readonly (readonly [string, Kind])[] = [
   ['dlq', 'sink'],
 ]
 
-/** Variables are replaced; in a disabled step, missing ones are allowed. */
+/** Replaces variables; in a disabled step, missing variables are allowed. */
 export function resolveFrame(root: MapNode, env: Env, base: string, problems: Problems): MapNode {
   const step = (node: TreeNode, path: Path): TreeNode => resolveTree(node, path, env, base, problems, !isEnabled(node, env, base))
   const entries = new Map(
@@ -70,7 +70,7 @@ export function isEnabled(node: TreeNode, env: Env, base: string): boolean {
   return value !== false
 }
 
-/** Everything outside the plugins, checked by its own schema. */
+/** Checks everything outside the plugins with the frame schema. */
 export async function checkFrame(root: MapNode, env: Env, base: string, problems: Problems): Promise<{ value: any }> {
   const unresolved = new Set<string>()
   const filled = fill(root, FRAME, [], {
@@ -81,7 +81,7 @@ export async function checkFrame(root: MapNode, env: Env, base: string, problems
     at: topOf(root),
     unresolved,
     lenient: false,
-    // Those of steps are checked with the schemas of their plugins.
+    // Numbers of steps are checked with the schemas of their plugins.
     onNumber: (node, schemas, path) => void (SECTIONS.some(([name]) => name === path[0]) || checkNumber(node, schemas, path, problems)),
   })
   const place: Locate = path => {
@@ -92,7 +92,7 @@ export async function checkFrame(root: MapNode, env: Env, base: string, problems
   const made = await loadQuick('frame')
   if (made) useQuick(FRAME, made)
   const diagnoses = await diagnose(filled, FRAME)
-  // For a step that is not a map, the list of plugins is the better explanation.
+  // For a step that is not a map, the problem with the list of plugins is reported instead.
   const isStep = (path: Path): boolean => SECTIONS.some(([name]) => name === path[0]) && path.length === (path[0] === 'dlq' ? 1 : 2)
   report(
     diagnoses.filter(j => !(j.code === 'CONFIG_TYPE' && isStep(j.path))),
@@ -104,7 +104,7 @@ export async function checkFrame(root: MapNode, env: Env, base: string, problems
   return { value }
 }
 
-/** A problem of the whole file is placed at its first key. */
+/** The position of a problem of the whole file: its first key. */
 function topOf(root: MapNode): Span {
   const first = root.entries.values().next().value
   return first?.key ?? { source: root.span.source, start: root.span.start, end: root.span.start + 1 }

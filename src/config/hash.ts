@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { ExactNumber } from '../contract/plugin.ts'
 import type { Pipeline, Step } from './model.ts'
 
-/** Changes if and only if the pipeline may compute something else: not with secrets, nor with operational settings. */
+/** Changes if and only if the pipeline may have other results: not with secrets or operational settings. */
 export function pipelineHash(p: Omit<Pipeline, 'hash'>): string {
   const step = (s: Step & { from?: unknown }): unknown => [
     s.plugin.kind,

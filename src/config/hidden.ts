@@ -1,4 +1,4 @@
-/** The texts of a step that came from variables and files, and what is shown instead. */
+/** The text of a step from variables and files, and its replacement in output. */
 import { addSecret, secretParts } from '../kit/text/secrets.ts'
 import type { Marked } from './convert.ts'
 import { alternatives, type Schema } from './schema.ts'
@@ -6,21 +6,21 @@ import { formatPath, type Path, type ScalarNode } from './tree.ts'
 
 export interface Outside {
   readonly node: ScalarNode
-  /** Of the text; undefined: the plugin accepts anything there. */
+  /** Schema of the text; undefined: any value is valid. */
   readonly schema: Schema | undefined
   readonly path: Path
 }
 
-/** Formats of names, places and times, which are not secret. */
+/** Formats of names, paths and times, which are not secret. */
 const PUBLIC = new Set(['duration', 'size', 'window_size', 'timestamp', 'time_zone', 'topic', 'identifier', 'field', 'path', 'source_step'])
 
-/** The part that may be shown; `false`: nothing. One of a fixed list of values is not a secret. */
+/** The part that may be shown; `false`: nothing. Enum values are not secret. */
 const publicOf = (schema: Schema | undefined, root: Schema): boolean | 'origin' =>
   alternatives(schema, root)
     .map(s => s.public ?? (s.enum !== undefined || s.const !== undefined || PUBLIC.has(s.format ?? '')))
     .find(shown => shown !== false) ?? false
 
-/** By path, dotted: the template to show, with the names of the variables. Their values are masked from now on. */
+/** The templates to show, with variable names, by dotted path. The values are masked from now on. */
 export function hiddenTexts(
   outside: readonly Outside[],
   config: unknown,
@@ -33,7 +33,7 @@ export function hiddenTexts(
     const { template, pieces } = node.substitution!
     const text = String(node.value)
     const shown = publicOf(schema, root)
-    // A number or a switch is not a secret; a value of the wrong type may be one.
+    // Numbers and booleans are not secret; a value of the wrong type may be.
     if (typeof valueAt(config, path) !== 'string' || marked.has(formatPath(path)) || (shown === true && text !== '')) continue
     const parts = secretParts(
       text,
@@ -45,7 +45,7 @@ export function hiddenTexts(
   return hidden
 }
 
-/** Of settings that are marked in the schema. */
+/** Masks the values of settings that are marked `secret`. */
 export function rememberSecrets(secrets: readonly Marked[]): void {
   for (const { value } of secrets) if (typeof value === 'string') for (const part of secretParts(value)) addSecret(part)
 }

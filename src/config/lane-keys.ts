@@ -1,7 +1,7 @@
 /**
  * Checks whether all records that a step groups are on one lane. State is per lane: if records of one key are spread over several
- * lanes, each lane computes its own windows, duplicates and rates. `validate` rejects files that are known to spread keys and warns
- * if the file does not show it; `explain` prints the condition; the runtime watches it (`runtime/spread.ts`).
+ * lanes, each lane computes its own windows, duplicates and rates. `validate` rejects files that spread keys, and warns if the file
+ * does not show it; `explain` prints the condition; the runtime monitors it (`runtime/spread.ts`).
  */
 import { loadedLanguage, loadLanguage } from '../expressions/on-demand.ts'
 import { isPlainPath } from '../expressions/plain-path.ts'
@@ -12,7 +12,7 @@ import { groupingOf, lanesOf } from './traits.ts'
 export interface LaneKeyFinding {
   /** Name of the step. */
   readonly step: string
-  /** What the step groups by, as an expression on its input. */
+  /** Grouping expression of the step, on its input. */
   readonly by: string
   /** `spread`: the file shows it. `unknown`: the file does not show it. */
   readonly verdict: 'spread' | 'unknown'
@@ -22,17 +22,17 @@ export interface LaneKeyFinding {
 
 type Parts = readonly string[] | undefined
 
-/** How the records at a place of the chain derive from the records of the source. */
+/** How the records at a point of the chain derive from the records of the source. */
 interface Place {
-  /** Of a path of the value, or of `$meta.…`. */
+  /** Origin of a path of the value, or of `$meta.…`. */
   readonly origin: (path: string) => Parts
-  /** The message's key. */
+  /** Origin of the message key. */
   readonly key: Parts
 }
 
 const MESSAGE_KEY = 'meta.key'
 
-/** The step that brings records together, as written in a file. */
+/** A `repartition` step as YAML. */
 export const repartitionBy = (by: string): string => `- repartition: { by: ${plainYaml(by)} }`
 /** An expression as a value in a flow map. */
 export const plainYaml = (text: string): string => (/^[\w.]+( [\w.+*/-]+)*$/.test(text) ? text : JSON.stringify(text))
@@ -42,11 +42,11 @@ type Wiring = Pick<Pipeline, 'sources' | 'transforms'>
 export function laneKeyFindings({ sources, transforms }: Wiring): LaneKeyFinding[] {
   const findings: LaneKeyFinding[] = []
   let place = READ
-  /** Of the last step that brought records of one key together. */
+  /** The last `repartition` step. */
   let together: { readonly step: Step; readonly parts: Parts } | undefined
   for (const step of transforms) {
     if (step.plugin.link) {
-      // From here on, the records that it writes are compared.
+      // After it, origins refer to the records that it writes.
       const parts = partsAt((step.config as { by: string }).by, READ)
       together = { step, parts }
       place = { origin: READ.origin, key: parts }
@@ -65,14 +65,14 @@ export function laneKeyFindings({ sources, transforms }: Wiring): LaneKeyFinding
 /** Steps whose expressions show how their results derive from their input. */
 const MADE_BY_EXPRESSIONS = ['map', 'rekey', 'group', 'repartition']
 
-/** Loads the language where `laneKeyFindings` needs it: for expressions that are not plain paths. */
+/** Loads the language if `laneKeyFindings` needs it: for expressions that are not plain paths. */
 export async function loadLanguageForFindings({ sources, transforms }: Wiring): Promise<void> {
   const texts = [...sources.map(s => s.keyedBy), ...transforms.map(groupingOf)]
   if (transforms.some(step => MADE_BY_EXPRESSIONS.includes(step.type)) || texts.some(text => text !== undefined && !isPlainPath(text)))
     await loadLanguage()
 }
 
-/** Loads it if `build` needs it as well: for conditions, and to watch what the file does not show. */
+/** Also loads the language if `build` needs it: for conditions, and for the runtime check of lane keys. */
 export async function loadLanguageFor(pipeline: Wiring & Pick<Pipeline, 'sinks'>): Promise<void> {
   await loadLanguageForFindings(pipeline)
   const { transforms, sinks } = pipeline
@@ -120,7 +120,7 @@ function judgeBehind(link: Step, key: Parts, grouping: Parts): Pick<LaneKeyFindi
 function holds(source: Step, grouping: Parts): 'together' | 'spread' | 'unknown' {
   if (source.keyedBy !== undefined) {
     const declared = keyParts(source.keyedBy, READ.origin)
-    // Changes made by a plugin cannot be followed: the declaration is trusted, and the runtime watches it.
+    // Changes made by a plugin are unknown: the declaration is trusted, and the runtime monitors it.
     if (grouping === undefined || declared === undefined) return 'together'
     if (isWithin(declared, grouping)) return 'together'
   } else if (grouping === undefined) return 'unknown'
@@ -144,18 +144,18 @@ const READ: Place = {
   origin: path => [path.startsWith('$meta') ? path.slice(1) : path === '' ? 'value' : `value.${path}`],
   key: [MESSAGE_KEY],
 }
-/** Of values that a plugin computed. */
+/** Origin of values that a plugin computed: unknown. */
 const NOTHING = (): Parts => undefined
 
 function partsAt(text: string, { origin, key }: Place): Parts {
   return keyParts(text, path => (path === '$meta.key' ? key : origin(path)))
 }
 
-/** What is known after a step. */
+/** The origins after a step. */
 function behind(step: Step, before: Place): Place {
   const after = made(step, before)
   if (step.when === undefined || after === before) return after
-  // Messages for which `when` is false pass unchanged: only what holds in both cases is known.
+  // Messages for which `when` is false pass unchanged: only origins that are the same in both cases are known.
   const both = (a: Parts, b: Parts): Parts => (a !== undefined && b !== undefined && a.join() === b.join() ? a : undefined)
   return { origin: path => both(after.origin(path), before.origin(path)), key: both(after.key, before.key) }
 }
@@ -165,7 +165,7 @@ function made(step: Step, before: Place): Place {
   const of = (text: string): Parts => partsAt(text, before)
   const values = (origin: (path: string) => Parts, key: Parts = before.key): Place => ({
     key,
-    // The rest of the message, besides its value, stays unchanged.
+    // Only the value of the message changes.
     origin: path => (path.startsWith('$meta') ? before.origin(path) : origin(path)),
   })
   if (step.foreign) return { origin: NOTHING, key: undefined }
@@ -226,7 +226,7 @@ type Shape = { readonly [name: string]: string | Shape }
 
 function mapped(c: Record<string, any>, before: Place): (path: string) => Parts {
   if (c.value !== undefined) {
-    // An expression that is a path covers everything below the path.
+    // An expression that is a path defines all paths below it.
     return path => (path === '' ? partsAt(c.value as string, before) : below(c.value as string, path, before))
   }
   const find = (fields: Shape, path: string): Parts | 'none' => {
@@ -244,6 +244,6 @@ function mapped(c: Record<string, any>, before: Place): (path: string) => Parts 
   }
 }
 
-/** Of an expression that is a plain path. */
+/** The origin of a path below an expression, if that is a plain path. */
 const below = (text: string, path: string, before: Place): Parts =>
   /^[\w.]+$/.test(text) ? partsAt(`value.${text.replace(/^value\./, '')}.${path}`, before) : undefined

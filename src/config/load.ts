@@ -1,4 +1,4 @@
-/** A pipeline file from text to a checked `Pipeline`. Needs no network; reports all problems, each at its place. */
+/** Loads a pipeline file to a checked `Pipeline`. Needs no network; reports all problems with positions. */
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Plugin, SinkPlugin, SourcePlugin, TransformPlugin } from '../contract/plugin.ts'
@@ -23,17 +23,17 @@ import { bindVariables } from './variables.ts'
 import { checkPorts, checkSourceNames, nameSteps, wire } from './wiring.ts'
 
 export interface LoadOptions {
-  /** Default: the process's environment. */
+  /** Default: the environment of the process. */
   readonly env?: Env
   /** Overrides, each `path=value`. */
   readonly set?: readonly string[]
-  /** For commands that read the dlq: a disabled dlq is used as well, and all sources may be disabled. */
+  /** For commands that read the dlq: a disabled dlq is also used, and all sources may be disabled. */
   readonly forDlq?: boolean
-  /** Folder that relative paths in the pipeline start from. Default: that of the file. */
+  /** Base folder of relative paths in the pipeline. Default: that of the file. */
   readonly base?: string
   /** Plugins under `plugins:` are not loaded: the file is untrusted. */
   readonly noPlugins?: boolean
-  /** Plugins of the program, in addition to those under `plugins:`. */
+  /** Custom plugins, in addition to those under `plugins:`. */
   readonly plugins?: readonly Plugin[]
 }
 
@@ -46,14 +46,14 @@ export interface Loaded {
   readonly problems: readonly Problem[]
 }
 
-/** Does not throw for the contents of the file, nor for an unreadable file: then the only problem is CONFIG_READ. */
+/** Does not throw for invalid contents or an unreadable file, whose only problem is CONFIG_READ. */
 export async function loadPipeline(file: string, options: LoadOptions = {}): Promise<Loaded> {
   const problems = new Problems()
   const text = await readText(file, problems)
   return text === undefined ? { problems: problems.list() } : load(new SourceText(file, text), problems, options)
 }
 
-/** As `loadPipeline`, for a file, text or object. Relative paths in a text or an object start from `base`, by default the working directory. */
+/** As `loadPipeline`, for a file, text or object. `base` of a text or an object is the working directory by default. */
 export async function loadInput(input: PipelineInput, options: LoadOptions = {}): Promise<Loaded> {
   const base = options.base ?? process.cwd()
   if (input instanceof URL) return loadPipeline(fileURLToPath(input), options)
@@ -67,7 +67,7 @@ export async function loadInput(input: PipelineInput, options: LoadOptions = {})
   return isText(input) ? loadText('(text)', input, { ...options, base }) : loadPipeline(input, options)
 }
 
-/** `plugins` of an object lists files and packages; entries that are plugins are removed from the list. */
+/** Separates plugins in `plugins` of an object from files and packages. */
 function apart(input: object): { data: object; plugins: readonly Plugin[] } {
   const { plugins } = input as { plugins?: unknown }
   const isPlugin = (item: unknown): item is Plugin => typeof item === 'object' && item !== null
@@ -82,7 +82,7 @@ export function loadText(file: string, text: string, options: LoadOptions = {}):
   return load(new SourceText(file, text.replace(/^\uFEFF/, '')), new Problems(), options)
 }
 
-/** The built-in plugins and those of a command line: files relative to the working directory, packages from there. @param label name of the file in problems */
+/** The built-in plugins and those of a command line, relative to the working directory. @param label name of the file in problems */
 export async function loadPluginList(
   items: readonly string[],
   label: string,
@@ -150,7 +150,7 @@ async function loadTree(source: SourceText, parsed: TreeNode, problems: Problems
   // A step whose plugin could not be loaded has no name; only the problem of the plugin is reported.
   const wiring = registry.incomplete ? new Problems() : problems
   const froms = new Map(steps.filter(s => s.kind === 'sink').map(s => [s, wire(s, names, wiring)]))
-  // An invalid step, or one with an unknown plugin, has no name to find it by.
+  // Invalid steps and steps with unknown plugins have no name, so references to them cannot be checked.
   const complete = !registry.incomplete && steps.length === stepCount(root)
   if (complete) for (const step of steps) checkSourceNames(step, names, problems)
   checkPorts(steps, names, froms, problems)
@@ -312,14 +312,14 @@ function checkLinks({ sources, transforms, links = [] }: Pipeline, names: Readon
   })
 }
 
-/** The field that a step with windows takes its time from. */
+/** The event time field of a stateful step. */
 function eventTimeOf({ type, config, foreign }: Step): string | undefined {
   if (foreign) return undefined
   const { time, fields } = (config ?? {}) as { time?: string; fields?: { ts?: string } }
   return type === 'bars' ? fields?.ts : ['window', 'dedupe', 'throttle'].includes(type) ? time : undefined
 }
 
-/** An invalid source counts as a source. */
+/** Requires a source; an invalid one counts. */
 function checkSources(steps: readonly CheckedStep[], root: MapNode, problems: Problems): void {
   const sources = steps.filter(s => s.kind === 'source')
   if (sources.length > 0 && sources.every(s => !s.enabled))
@@ -331,12 +331,12 @@ function checkSources(steps: readonly CheckedStep[], root: MapNode, problems: Pr
     )
 }
 
-/** The obstacles that the valid steps show: a further step can only add to them. Not for pipelines with `repartition`. */
+/** The parts of an invalid pipeline, for delivery checks: other steps can only add obstacles. Not with `repartition`. */
 function soundParts(steps: readonly CheckedStep[], names: ReadonlyMap<CheckedStep, string>): DeliveryPart[] {
   if (steps.some(s => s.kind === 'transform' && (s.plugin as TransformPlugin).link !== undefined)) return []
   const enabled = (section: string): any[] =>
     steps.filter(s => s.enabled && s.path[0] === section).map(s => ({ ...s, name: names.get(s)! }))
-  // Of an invalid step only its plugin is known: whether it can take part with any settings. Traits that are functions of the
+  // Only the plugin of an invalid step is known, not its settings. Traits that are functions of the
   // settings are not called: they expect valid settings.
   const known = (s: any): any => {
     if (s.valid) return s

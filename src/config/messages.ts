@@ -1,4 +1,4 @@
-/** Messages for each kind of schema error: what is wrong, what is allowed, and a suggestion. */
+/** Messages for each kind of schema error: the error, the allowed values and a suggestion. */
 import { isDeepStrictEqual } from 'node:util'
 import type { SchemaError } from './ajv.ts'
 import type { Code } from './codes.ts'
@@ -9,13 +9,13 @@ import { suggest } from '../kit/text/suggest.ts'
 import { nameHere } from './other-names.ts'
 import type { Path } from './tree.ts'
 
-/** A finding whose place is still a path. `on`: the key, the value, or the map with a missing key. */
+/** A finding with a path instead of a position. `on`: the key, the value, or the map with a missing key. */
 export interface Diagnosis {
   readonly code: Code
   readonly path: Path
   readonly on: 'key' | 'value' | 'parent'
   readonly message: string
-  /** Follows the message and shows the value; for a secret, it is left out, and so is the suggestion. */
+  /** Shows the value after the message; omitted with the suggestion for a secret. */
   readonly shown?: string
   readonly suggestion?: string
 }
@@ -27,7 +27,7 @@ export function toPath(error: SchemaError): (string | number)[] {
     .map(p => p.replaceAll('~1', '/').replaceAll('~0', '~'))
 }
 
-/** The meaning of one error of ajv. `others`: whether there is another error that matches. */
+/** Explains one error of ajv. @param others whether another error matches */
 export function explainOne(error: SchemaError, others: (test: (e: SchemaError) => boolean) => boolean, root: Schema): Diagnosis[] {
   const path = toPath(error)
   const { params, data } = error
@@ -106,7 +106,7 @@ export function explainOne(error: SchemaError, others: (test: (e: SchemaError) =
   }
 }
 
-/** What the schema shows of the form that a pattern requires: a regular expression is not a message. */
+/** Describes the form that a pattern requires, from the description and examples: messages show no regular expressions. */
 function formOf({ examples, description }: Schema): string {
   const example = examples && examples.length > 0 ? `write it as in ${print(examples[0])}` : ''
   const text = description === undefined ? '' : firstSentence(description)
@@ -184,7 +184,7 @@ export function wrongType(path: Path, schemas: readonly Schema[], data: unknown,
   return { code, path, on: 'value', message: `must be ${or(names)}${such}; ${is}`, shown, suggestion }
 }
 
-/** A map with the required keys, or the first key, as in their examples; undefined where one has none. */
+/** An example map with the required keys, or the first key; undefined if a key has no example. */
 function composed(schema: Schema, root: Schema): object | undefined {
   const properties = Object.entries(schema.properties ?? {}).map(([key, s]): [string, unknown] => [key, deref(s, root).examples?.[0]])
   const required = properties.filter(([key]) => schema.required?.includes(key))
@@ -203,7 +203,7 @@ function inline(value: unknown): string {
     .join(', ')} }`
 }
 
-/** The same value in the expected type. */
+/** Suggests the same value in the expected type. */
 function repair(options: readonly Schema[], data: unknown, format: (typeof FORMATS)[string] | undefined): string | undefined {
   const types = new Set(options.flatMap(typesOf))
   if (typeof data === 'string') {

@@ -19,7 +19,7 @@ export interface Problem {
   readonly endColumn: number
   readonly path: string
   readonly message: string
-  /** What to write instead, if it can be guessed. */
+  /** Suggested replacement, if any. */
   readonly suggestion?: string
 }
 
@@ -32,16 +32,16 @@ export interface Step<P extends Plugin = Plugin> {
   readonly config: any
   /** CEL condition; only messages for which it is true enter the step (transform: others pass unchanged; sink: others are not written). */
   readonly when?: string
-  /** What to print for `when` if it has variables. */
+  /** Text to print instead of `when`, if it has variables. */
   readonly shownWhen?: string
   readonly at: Location
-  /** Of a source: records with the same value of this expression are on one lane of it, and on no lane of another source. */
+  /** On a source: records with the same value of this expression are on one lane of it, and on no lane of another source. */
   readonly keyedBy?: string
   /** The plugin is not built in: its output is checked to be JSON. */
   readonly foreign?: boolean
   /** Paths (relative to config, dotted) of values marked `secret` in the schema: print `***` for them. */
   readonly secrets: readonly string[]
-  /** By path: what to print for text from variables or files, such as `Bearer ${TOKEN}`. */
+  /** By path: text to print instead of values from variables or files, such as `Bearer ${TOKEN}`. */
   readonly hidden?: Readonly<Record<string, string>>
 }
 
@@ -50,9 +50,9 @@ export interface SinkStep extends Step<SinkPlugin> {
   readonly from?: { readonly step: string; readonly port?: string }
 }
 
-/** A transform that moves messages to other lanes: the sink that it writes to, and the source that is read after it. */
+/** A transform that moves messages to other lanes, with its sink and the source after it. */
 export interface Link {
-  /** Of the transform. */
+  /** Index of the transform. */
   readonly index: number
   readonly sink: SinkStep
   readonly source: Step<SourcePlugin>
@@ -65,12 +65,12 @@ export interface RetryConfig {
   readonly max_delay: number
   /** Consecutive failures after which the circuit opens and the sources pause. */
   readonly breaker_failures: number
-  /** ms the circuit stays open before a probe. */
+  /** How long the circuit stays open before a probe, ms. */
   readonly breaker_reset: number
 }
 
 export interface LimitsConfig {
-  /** Levels of nesting of a record. */
+  /** Maximum nesting of a record. */
   readonly depth?: number
   /** A JSON record with a duplicate key in an object goes to the dead-letter queue. */
   readonly strict?: boolean
@@ -130,12 +130,12 @@ export interface Pipeline {
   readonly commit_interval: number
   /** Maximum messages per lane in flight to the sinks. */
   readonly max_in_flight: number
-  /** Maximum ms for draining during a shutdown. */
+  /** Maximum time for draining during a shutdown, ms. */
   readonly shutdown_timeout: number
   readonly retry: RetryConfig
   readonly limits?: LimitsConfig
   readonly metrics?: MetricsConfig
   readonly endpoints?: readonly EndpointConfig[]
-  /** Hash of all settings above that change what the pipeline computes. */
+  /** Hash of all settings that change the results of the pipeline. */
   readonly hash: string
 }

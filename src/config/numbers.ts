@@ -1,6 +1,6 @@
 /**
- * A number in a pipeline file is a double. A number that a double cannot represent would silently change: it is
- * rejected, or kept as written if the schema of its key has `exact`.
+ * A number in a pipeline file is a double. A number that a double cannot represent is rejected, because it would silently change; with
+ * `exact` in the schema of its key, it keeps its digits.
  */
 import { ExactNumber, isJsonNumber } from '../contract/plugin.ts'
 import type { Problems } from './problems.ts'
@@ -13,7 +13,7 @@ export function exactNumber(node: ScalarNode): unknown {
   return isJsonNumber(text) ? (new ExactNumber(text).plain ?? new ExactNumber(text)) : node.value
 }
 
-/** @param schemas of its key: the other types that are allowed there */
+/** @param schemas of the key, with the other allowed types */
 export function checkNumber(node: ScalarNode, schemas: readonly Schema[], path: Path, problems: Problems): void {
   const text = numberText(node.span)
   const value = node.value as number
@@ -35,6 +35,6 @@ export function numberText({ source, start, end }: Span): string {
 
 function isHeld(text: string, value: number): boolean {
   if (isJsonNumber(text)) return new ExactNumber(text).plain !== undefined
-  // 0x…, 0o…, .5, .inf, and defaults, whose place is that of their key: only whole numbers can lose digits that are written in the file.
+  // 0x…, 0o…, .5, .inf, and defaults, whose span is their key: only integers can lose digits.
   return !Number.isInteger(value) || Number.isSafeInteger(value)
 }

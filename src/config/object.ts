@@ -1,10 +1,10 @@
-/** A pipeline given as plain JavaScript data, as a tree with the positions of its JSON text, so that all checks of files apply to it. */
+/** Converts a pipeline in plain JavaScript data to a tree with the positions of its JSON text, so all checks of files apply. */
 import { ExactNumber } from '../contract/plugin.ts'
 import { FORBIDDEN, MAX_BYTES, MAX_DEPTH } from './parse.ts'
 import type { Problems } from './problems.ts'
 import { type MapNode, OBJECT, type Path, type SeqNode, SourceText, type Span, type TreeNode } from './tree.ts'
 
-/** Total values of one object: as many as a file can have. */
+/** Maximum number of values in an object, as in a file. */
 const MAX_VALUES = 30_000
 
 /** @returns undefined if the object cannot be read; `problems` has the reason. */
@@ -84,7 +84,7 @@ class Printer {
     const entries: MapNode['entries'] = new Map()
     this.text += '{'
     for (const [name, inner] of Object.entries(value)) {
-      // As in JSON: an undefined option is left out.
+      // As in JSON, undefined values are omitted.
       if (inner === undefined) continue
       this.text += `${entries.size === 0 ? '' : ','}\n${'  '.repeat(depth + 1)}`
       const at = this.text.length
@@ -117,7 +117,7 @@ class Printer {
 
 const ALLOWED = 'a pipeline object consists of strings, finite numbers, booleans, null, arrays and plain objects'
 
-/** From any realm: an object literal, or an object without a prototype. */
+/** An object literal of any realm, or an object without a prototype. */
 function isPlain(value: unknown): value is object {
   if (typeof value !== 'object' || value === null) return false
   const prototype = Object.getPrototypeOf(value) as object | null

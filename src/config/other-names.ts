@@ -1,4 +1,4 @@
-/** What other tools, and other plugins here, call a key. */
+/** Names of keys in other tools and other plugins. */
 const OTHER_NAMES: Readonly<Record<string, readonly string[]>> = {
   sources: ['input', 'inputs', 'source', 'in'],
   transforms: ['pipeline', 'processors', 'transform', 'steps', 'operators', 'mapping'],
@@ -34,7 +34,7 @@ const OTHER_NAMES: Readonly<Record<string, readonly string[]>> = {
   format: ['codec', 'encoding', 'decoding', 'framing'],
 }
 
-/** The key that is meant, of those that are allowed; undefined: it is not the name of one elsewhere. */
+/** The allowed key with this other name; undefined if there is none. */
 export function nameHere(written: string, allowed: readonly string[]): string | undefined {
   return allowed.find(key => Object.hasOwn(OTHER_NAMES, key) && OTHER_NAMES[key].includes(written))
 }

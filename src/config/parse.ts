@@ -1,4 +1,4 @@
-/** YAML text to a tree with places. Time and memory are bounded for any text, because `validate` reads untrusted files. */
+/** Parses YAML to a tree with positions. Time and memory are limited for any text, because `validate` reads untrusted files. */
 import {
   type Alias,
   Composer,
@@ -32,11 +32,11 @@ import {
 import { type Marks, reportYamlErrors } from './yaml-errors.ts'
 
 export const MAX_BYTES = 1_000_000
-/** The yaml library needs up to 7 µs a token, and its composer recurses once per level. */
+/** The yaml library needs up to 7 µs per token, and its composer recurses once per level. */
 const MAX_TOKENS = 30_000
 export const MAX_DEPTH = 64
 const MAX_SCALAR = 65_536
-/** Values that all aliases together may expand to. */
+/** Maximum number of values that all aliases together may expand to. */
 const MAX_ALIASED = 10_000
 
 export const FORBIDDEN = new Set(['__proto__', 'constructor', 'prototype'])
@@ -123,7 +123,7 @@ function* tokens(text: string, marks: Marks, stop: LimitReached): Generator<CST.
   yield* parser.end()
 }
 
-/** Marks a value that a problem has been reported for: later checks skip it. */
+/** Marks a value with a reported problem: later checks skip it. */
 const UNKNOWN: Substitution = { template: '', pieces: [], unresolved: true, outside: false }
 
 class TreeBuilder {
@@ -142,7 +142,7 @@ class TreeBuilder {
     const { anchor } = node as { anchor?: string }
     if (anchor) this.anchors.set(anchor, 'open')
     const tag = tagOf(node)
-    // Tags of the core schema (`!!str 5`) are rejected as well: quotes have the same effect.
+    // Tags of the core schema (`!!str 5`) are also rejected: quotes have the same effect.
     if (tag) this.problems.add('CONFIG_TAG', this.tagSpan(node, tag), path, 'tags are not supported')
     // The result of a tag on a map or a list (`!!omap`, `!!pairs`) may not consist of nodes.
     const built: TreeNode =
@@ -170,9 +170,9 @@ class TreeBuilder {
 
   private scalar(node: Scalar, path: Path): ScalarNode {
     const span = this.span(node)
-    // A rejected tag may have turned it into an object.
+    // A rejected tag may have changed it to an object.
     let value = isValue(node.value) ? node.value : (node.source ?? '')
-    // A number in the file is kept as written, if its digits matter.
+    // A JSON number beyond the range of a double is kept: the key may have `exact`.
     const beyond = typeof value === 'number' && !Number.isFinite(value)
     if (typeof value === 'bigint' || (beyond && !isJsonNumber(numberText(span)))) {
       this.problems.add('CONFIG_TYPE', span, path, 'numbers are finite')
@@ -226,7 +226,7 @@ class TreeBuilder {
       const child: TreeNode = value
         ? this.build(value, [...path, name])
         : { kind: 'scalar', span: { ...keySpan, start: keySpan.end }, value: null, style: 'plain' }
-      // Of two equal keys the first is used, and the contents of both are checked.
+      // The first of two equal keys is used; the contents of both are checked.
       if (!first) entries.set(name, { key: keySpan, value: child })
     }
     return { kind: 'map', span: this.span(node), entries }
@@ -258,7 +258,7 @@ class TreeBuilder {
   }
 }
 
-/** `!!merge` turns its value into a symbol and leaves no tag. */
+/** `!!merge` converts its value to a symbol without a tag. */
 const tagOf = (node: Node): string | undefined => node.tag ?? (isScalar(node) && typeof node.value === 'symbol' ? '!!merge' : undefined)
 
 const isValue = (value: unknown): value is ScalarValue => value === null || ['string', 'number', 'boolean', 'bigint'].includes(typeof value)

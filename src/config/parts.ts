@@ -1,6 +1,6 @@
 /**
  * The parts of a pipeline: a `repartition` step ends a part, and the next part begins with its own source. Each part is a
- * pipeline, for code that needs to know where positions are stored, what is committed together, and what must be reachable.
+ * pipeline, for code that depends on where positions are stored, what is committed together, and what must be reachable.
  */
 import type { Link, Pipeline } from './model.ts'
 import { obstacles } from './delivery.ts'
@@ -38,5 +38,5 @@ export function partsOf<P extends PartedPipeline>(pipeline: P): P[] {
 export const linkSteps = ({ transforms, links = [] }: Pick<Pipeline, 'transforms' | 'links'>): Pipeline['transforms'] =>
   links.map(({ index }) => transforms[index])
 
-/** The sources of the file, and those behind links. */
+/** The sources of the file and those after links. */
 export const allSources = (pipeline: Pipeline): Pipeline['sources'] => [...pipeline.sources, ...(pipeline.links ?? []).map(l => l.source)]

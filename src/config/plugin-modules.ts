@@ -19,7 +19,7 @@ const HERE = import.meta.url
 /** `src/`, or `dist/src/`: our own modules, which need no hook. */
 const OWN = new URL('../', HERE).href
 
-/** What a plugin may import, besides this module: the files in `exports` of package.json. */
+/** Modules of this package that a plugin may import: the files in `exports` of package.json. */
 export const ENTRIES: Readonly<Record<string, string>> = {
   'pipeline-runner': '../index',
   'pipeline-runner/kit': '../kit',
@@ -56,14 +56,14 @@ function entryModule(name: string): string {
   return `export const { ${names.join(', ')} } = globalThis[Symbol.for('${SHARED.description}')]['${name}']`
 }
 
-/** `from` in a specifier of this scheme is the module that imports: `import.meta.resolve` has no parameter for it. */
+/** `from` in a specifier of this scheme is the importing module: `import.meta.resolve` has no parameter for it. */
 const FROM = 'runner-plugin:'
 
 let registered = false
 /** The module of each plugin. */
 const modules = new WeakMap<Plugin, string>()
 
-/** Path of its file in `plugins:`; undefined: the plugin is built in or passed in by the program. */
+/** Path of its file in `plugins:`; undefined: built in, or passed in by the program. */
 export const moduleOf = (plugin: Plugin): string | undefined => modules.get(plugin)
 
 let exiting = false
@@ -73,7 +73,7 @@ export function exitOnPurpose(): void {
   exiting = true
 }
 
-/** Code of a plugin was loaded into this process. */
+/** Whether code of a plugin was loaded into this process. */
 export const pluginsLoaded = (): boolean => registered
 
 /** Files of the user that were loaded, in order: the file with a syntax error is the last one that does not parse. */
@@ -130,10 +130,10 @@ function isCommonJs(source: string): boolean {
 }
 
 /**
- * The plugins of one item of `plugins:`: one or several.
+ * Loads the plugins of one item of `plugins:`.
  * @param item a file (`./discount.ts`) or a package (`@acme/runner-discount`)
- * @param base folder of the pipeline file: files are relative to it, packages are looked up from it, then beside the runner
- * @throws {Error} with one line: what is wrong and what to do. The message continues after `item`.
+ * @param base folder of the pipeline file: files are relative to it, packages are resolved from it, then from the runner
+ * @throws {Error} with one line: the problem and the fix. The message continues after `item`.
  */
 export async function importPlugins(item: string, base: string): Promise<Plugin[]> {
   registerHooks()
@@ -156,8 +156,8 @@ export async function importPlugins(item: string, base: string): Promise<Plugin[
 }
 
 /**
- * A module that ends the process, or waits at its top level for a promise that never settles, would end the command with exit code 0,
- * since Node has nothing left to do. Both are reported as errors of this plugin.
+ * Reports two errors of a plugin that would end the command with exit code 0: a call of `process.exit` while it loads, and a top-level
+ * await that never settles.
  */
 async function finished<T>(loading: Promise<T>, item: string): Promise<T> {
   const { promise: stuck, reject } = Promise.withResolvers<never>()
@@ -167,7 +167,7 @@ async function finished<T>(loading: Promise<T>, item: string): Promise<T> {
     reject(new Error('a top-level await never settles'))
   }
   const ended = (code: number): void => {
-    // By a signal: 128 and its number.
+    // An exit by a signal: 128 plus its number.
     if (exiting || code > 128) return
     process.exitCode = 2
     process.stderr.write(`${item} calls process.exit while it loads: throw an error instead\n`)
@@ -209,7 +209,7 @@ async function find(item: string, base: string): Promise<string> {
       return url
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException
-      // A package that exists but is broken is the one that was meant.
+      // The package exists but does not load: do not try the next folder.
       if (code !== 'ERR_MODULE_NOT_FOUND' || /'[^']*node_modules[^']*' imported/.test((error as Error).message)) throw readable(error, base)
       first ??= error
     }
@@ -219,7 +219,7 @@ async function find(item: string, base: string): Promise<string> {
   throw new Error(`is not installed: run \`npm install ${packageOf(item)}\` in ${base}${besides(path, item)}`, { cause: first })
 }
 
-/** A file with that name, which was probably meant. */
+/** Suggests a file with the name of a missing package. */
 function besides(path: string, item: string): string {
   const file = ['.ts', '.js'].find(ext => existsSync(path + ext))
   return file ? `; for the file in the folder of the pipeline, write ./${item}${file}` : ''
@@ -235,13 +235,13 @@ function readable(error: unknown, base: string): Error {
   return new Error(`does not load: ${message.split('\n')[0].replaceAll(`${pathToFileURL(base).href}/`, '')}`, { cause: error })
 }
 
-/** The same file with the other extension, a common mistake. */
+/** Suggests the same file with the other extension. */
 function near(path: string): string {
   const other = path.replace(/([jt])s$/, (_, c: string) => (c === 'j' ? 'ts' : 'js'))
   return other !== path && existsSync(other) ? `; did you mean ${basename(other)}?` : ''
 }
 
-/** The error of a module that does not load, with its place, in one line. */
+/** The error of a module that does not load, with its position, in one line. */
 function whyNot(thrown: unknown, entry: string): string {
   if (!(thrown instanceof Error)) return `it threw ${String(thrown)}`
   const { code } = thrown as NodeJS.ErrnoException
@@ -272,7 +272,7 @@ function missing(text: string): string {
   return `it imports ${from === undefined ? name : `./${relative(folder, name)}`.replace('./../', '../')}, which does not exist${hint}${from ? ` (${shortPath(from)})` : ''}`
 }
 
-/** Node prints the place of a syntax error before the stack, or not at all: then each file is parsed again. */
+/** Node prints the position of a syntax error before the stack, or not at all: then each file is parsed again. */
 function syntaxSite(error: SyntaxError): string | undefined {
   const [, path, line] = /^(?:file:\/\/)?(\/[^\n]+):(\d+)\n/.exec(error.stack ?? '') ?? []
   if (path !== undefined) {

@@ -1,4 +1,4 @@
-/** Collects findings, each with its line of text, so that a report does not need the file. */
+/** Collects findings with their line of text, so reports do not need the file. */
 import type { Code } from './codes.ts'
 import type { Problem } from './model.ts'
 import { redact } from '../kit/text/secrets.ts'
@@ -19,7 +19,7 @@ export interface Finding {
   readonly message: string
   readonly suggestion?: string
   readonly severity?: 'error' | 'warning'
-  /** In another file. */
+  /** Position in another file. */
   readonly place?: { readonly file: string; readonly line: number; readonly column: number }
 }
 
@@ -33,7 +33,7 @@ export class Problems {
     if (this.findings.length < MAX_PROBLEMS) this.findings.push({ code, span, path, message, suggestion })
   }
 
-  /** Removes findings at this place: another problem replaces them. */
+  /** Removes a finding at this position: another problem replaces it. */
   withdraw(code: Code, { source, start }: Span): void {
     const at = this.findings.findIndex(f => f.code === code && f.span.source === source && f.span.start === start)
     if (at < 0) return
@@ -41,7 +41,7 @@ export class Problems {
     this.added--
   }
 
-  /** In another file, which is named at `span`. Its text is not shown: it could be any file on the machine. */
+  /** Adds a problem in another file, which is named at `span`. Its text is not shown: it could be any file on the machine. */
   addElsewhere(code: Code, place: NonNullable<Finding['place']>, span: Span, path: Path, message: string, suggestion?: string): void {
     const { line, column } = span.source.position(span.start)
     const by = span.source.file === OBJECT ? formatPath(path) : `${span.source.file}:${line}:${column}`
@@ -50,17 +50,17 @@ export class Problems {
       this.findings.push({ code, span, path, message: `${message} (read by ${by})`, suggestion, place })
   }
 
-  /** Reported, but does not make the file invalid. */
+  /** Adds a warning: the file stays valid. */
   warn(code: Code, span: Span, path: Path, message: string, suggestion?: string): void {
     if (this.findings.length < MAX_PROBLEMS) this.findings.push({ code, span, path, message, suggestion, severity: 'warning' })
   }
 
-  /** The text here is a secret: excerpts never show it. */
+  /** Marks secret text: excerpts never show it. */
   mask(span: Span): void {
     this.secrets.push(span)
   }
 
-  /** There is a problem at the path or below it. */
+  /** Whether there is an error at or below the path. */
   hasBelow(path: Path): boolean {
     return this.findings.some(f => f.severity !== 'warning' && path.every((part, i) => f.path[i] === part))
   }
@@ -75,7 +75,7 @@ export class Problems {
     return this.added
   }
 
-  /** Sorted by place; identical ones once. */
+  /** Sorted by position, without duplicates. */
   list(): Problem[] {
     const seen = new Set<string>()
     const out: Problem[] = []

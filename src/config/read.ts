@@ -1,11 +1,11 @@
-/** The text of a pipeline file, or a problem with the reason why it cannot be read. */
+/** Reads the text of a pipeline file, or reports why it cannot be read. */
 import { readFile, stat } from 'node:fs/promises'
 import { buffer } from 'node:stream/consumers'
 import { MAX_BYTES } from './parse.ts'
 import type { Problems } from './problems.ts'
 import { SourceText } from './tree.ts'
 
-/** As a file name. Relative paths in such a file start from the working directory. */
+/** File name for standard input. Relative paths in it start from the working directory. */
 export const STANDARD_INPUT = '-'
 
 export async function readText(file: string, problems: Problems): Promise<string | undefined> {

@@ -47,7 +47,7 @@ export class Registry {
   async addListed(list: SeqNode, base: string, problems: Problems): Promise<void> {
     for (const [i, item] of list.items.entries()) {
       if (item.kind !== 'scalar' || typeof item.value !== 'string' || item.value === '' || item.substitution?.unresolved) {
-        this.incomplete = true // the frame's schema, or the substitution, says why
+        this.incomplete = true // reported by the frame schema or the substitution
         continue
       }
       const plugins = await importPlugins(item.value, base).catch((error: Error) => error)
@@ -56,7 +56,7 @@ export class Registry {
     }
   }
 
-  /** A plugin that the program passes in, without a place in the file. */
+  /** Adds a plugin that the program passes in, without a position in the file. */
   async addGiven(plugin: Plugin, span: Span, problems: Problems): Promise<void> {
     await this.add(plugin, { ...span, end: span.start }, [], problems)
   }
@@ -95,7 +95,7 @@ export class Registry {
   }
 }
 
-/** Why a value is not a plugin. */
+/** The reason why a value is not a plugin; undefined: it is one. */
 function shapeOf(p: any): string | undefined {
   if (typeof p !== 'object' || p === null) return 'the default export is not a plugin: use defineSource, defineTransform or defineSink'
   if (p[Symbol.toStringTag] === 'Module') return 'a module is not a plugin: pass its default export'

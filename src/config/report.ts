@@ -1,12 +1,12 @@
-/** Diagnoses of a plain value as problems, each at its position in the file. */
+/** Reports diagnoses of a plain value at their positions in the file. */
 import type { Diagnosis } from './diagnose.ts'
 import type { Problems } from './problems.ts'
 import { formatPath, type Found, type Path, valueSpan } from './tree.ts'
 
-/** From a path in the checked value to its path and its place in the file. */
+/** Maps a path in the checked value to its path and position in the file. */
 export type Locate = (path: Path) => { path: Path; find: Found }
 
-/** Unknown values are not reported. */
+/** Problems of unresolved values are not reported. */
 export function report(
   diagnoses: readonly Diagnosis[],
   locate: Locate,

@@ -1,6 +1,6 @@
 /**
- * Maps character N of a value to its character in the file, so that the caret is under the wrong letter of an expression
- * in any YAML notation. A small decoder that keeps offsets; its result is used only if it agrees with the YAML library.
+ * Maps each character of a value to its character in the file, so the caret is at the wrong character of an expression in any YAML
+ * notation. The decoder keeps offsets; its result is used only if it equals that of the YAML library.
  */
 import type { ScalarNode } from './tree.ts'
 
@@ -23,7 +23,7 @@ class Decoded {
   readonly offsets: number[] = []
   end = 0
 
-  /** `s` is at `from`../runtime`to`; all its characters point to `from` if they do not correspond one to one. */
+  /** `s` is at `from` to `to`; all its characters map to `from` if they do not correspond one to one. */
   push(s: string, from: number, to: number): void {
     this.text += s
     for (let i = 0; i < s.length; i++) this.offsets.push(to - from === s.length ? from + i : from)
@@ -78,11 +78,11 @@ const doubleQuoted: Escape = (text, i, out) => {
   const code = hex > 0 ? Number.parseInt(text.slice(i + 2, i + 2 + hex), 16) : 0
   const meaning = hex > 0 ? (code <= 0x10ffff ? String.fromCodePoint(code || 0) : '') : (ESCAPES[c] ?? '')
   out.push(meaning, i, i + 2 + hex)
-  // An escaped space at the end of a line is not folded away.
+  // An escaped space at the end of a line is kept.
   return 2 + hex
 }
 
-/** Plain and quoted values: a line break is a space, n + 1 of them are n line breaks. */
+/** Plain and quoted values: a line break is a space, n + 1 line breaks are n line breaks. */
 function flow(text: string, from: number, to: number, out: Decoded, escape: Escape): void {
   let kept = 0
   for (let i = from; i < to; ) {
@@ -113,7 +113,7 @@ interface Line {
   readonly end: number
 }
 
-/** An indentation indicator is relative to the parent, which is unknown here: the indentation that yields the value is right. */
+/** An indentation indicator is relative to the parent, which is unknown here: the indentation that results in the value is used. */
 function blockOffsets(text: string, folded: boolean, expected: unknown): number[] | undefined {
   const header = /^[|>]([0-9+-]*)[^\n]*\n?/.exec(text)
   if (!header) return undefined
@@ -135,7 +135,7 @@ function blockOffsets(text: string, folded: boolean, expected: unknown): number[
   return undefined
 }
 
-/** `|` and `>`: indentation off, line breaks kept or folded, the end chomped. */
+/** `|` and `>`: removes indentation, keeps or folds line breaks, and chomps the end. */
 function block(lines: readonly Line[], text: string, indent: number, indicator: string, folded: boolean, out: Decoded): void {
   const chomp = indicator.includes('+') ? 'keep' : indicator.includes('-') ? 'strip' : 'clip'
   const content = lines.map(l => ({ ...l, at: l.at + Math.min(indent, l.text.length), text: l.text.slice(indent) }))
@@ -146,7 +146,7 @@ function block(lines: readonly Line[], text: string, indent: number, indicator: 
     out.push(line.text, line.at, line.at + line.text.length)
     if (i === last) break
     const breakAt = line.at + line.text.length
-    // Line breaks before the first text are kept as well.
+    // Line breaks before the first text are also kept.
     if (!folded || (line.text === '' && !content.slice(0, i).some(l => l.text !== ''))) {
       out.push('\n', breakAt, breakAt + 1)
       continue
@@ -179,7 +179,7 @@ export function spanInScalar(node: ScalarNode, start: number, end: number): Scal
   return { source: node.span.source, start: a, end: Math.max(a, b) }
 }
 
-/** From the value back to its template: inside the text of a variable, to its `${` (or its end). */
+/** Maps an offset of the value to its template; inside the text of a variable, to the start (or end) of its reference. */
 function toTemplate(pieces: NonNullable<ScalarNode['substitution']>['pieces'], offset: number, isEnd: boolean): number {
   for (const p of pieces) {
     if (offset < p.at || offset > p.to || (offset === p.to && !isEnd && p !== pieces.at(-1)) || (isEnd && offset === p.at && p.at < p.to))

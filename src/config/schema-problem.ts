@@ -1,4 +1,4 @@
-/** Explains why a schema does not compile: the place, and what to write, instead of the message of the compiler. */
+/** Explains why a schema does not compile, with position and fix, instead of the message of the compiler. */
 import { suggest } from '../kit/text/suggest.ts'
 import { isRecord } from '../kit/values/records.ts'
 import { FORMATS } from './formats.ts'

@@ -1,4 +1,4 @@
-/** The parts of JSON Schema that the config layer reads: to find the schema of a value, its default and its format. ajv decides validity. */
+/** The parts of JSON Schema that the config layer reads, for the schema, default and format of a value. ajv checks validity. */
 
 /** A JSON Schema with the keywords of the runner. */
 export interface Schema {
@@ -24,17 +24,17 @@ export interface Schema {
   readonly oneOf?: readonly Schema[]
   /** Never print the value. */
   readonly secret?: boolean
-  /** The value may be shown even if it came from a variable: a name, a host, a path. `origin`: of a URL, only scheme, host and port. */
+  /** The value may be shown even if it is from a variable: a name, a host, a path. `origin`: only scheme, host and port of a URL. */
   readonly public?: boolean | 'origin'
-  /** Affects neither what is written nor where: processes that share work may differ in it. */
+  /** Does not affect outputs: processes that share work may differ in it. */
   readonly tuning?: boolean
   /** Old names of the key, which files may still use; they are read as this key, with a warning. */
   readonly aliases?: readonly string[]
-  /** At the top of a plugin schema: the property that a config of one scalar (or list) sets. */
+  /** In the root of a plugin schema: the property that a config of one scalar (or list) sets. */
   readonly shorthand?: string
-  /** Numbers in the value keep their decimal value: one that a double does not hold is an `ExactNumber`. Without it such a number is a problem. */
+  /** Numbers keep their decimal value: a number that no double represents is an `ExactNumber`. Without `exact`, it is an error. */
   readonly exact?: boolean
-  /** With `format: expression`: what it must evaluate to. */
+  /** With `format: expression`: the required type of its result. */
   readonly returns?: 'bool'
   readonly [keyword: string]: unknown
 }
@@ -81,7 +81,7 @@ export function views(schema: Schema | boolean | undefined, value: unknown, root
   for (const choice of [self.anyOf, self.oneOf]) {
     if (!choice) continue
     const fitting = choice.filter(c => fits(deref(c, root), value, root))
-    // Of several with the right type, the one whose discriminating keys match comes first, and only that one provides defaults.
+    // If several have the right type, only the best match of the discriminating keys provides defaults.
     const [best] = fitting.length > 0 ? fitting : []
     if (best) out.push(...views(best, value, root, depth + 1))
   }

@@ -1,10 +1,10 @@
-/** `--set path=value`: overrides of the tree, applied before all checks, so that they are checked like the file. */
+/** `--set path=value`: overrides of the tree, applied before all checks, so they are checked like the file. */
 import { parseText } from './parse.ts'
 import type { Problems } from './problems.ts'
 import { suggest } from '../kit/text/suggest.ts'
 import { formatPath, type MapNode, SourceText, type Span, type TreeNode } from './tree.ts'
 
-/** @param argument as given after `--set`, e.g. `sinks[0].kafka.topic=bars.test`. */
+/** @param argument of `--set`, such as `sinks[0].kafka.topic=bars.test` */
 export function applySet(root: MapNode, argument: string, problems: Problems): void {
   const equals = argument.indexOf('=')
   const source = new SourceText('--set', argument)

@@ -1,4 +1,4 @@
-/** The config of one step, checked with the schema, the expressions and the `check` of its plugin. */
+/** Checks the config of one step with the schema, the expressions and the `validateConfig` of its plugin. */
 import type { ConfigProblem, Plugin } from '../contract/plugin.ts'
 import { renameOldKeys } from './aliases.ts'
 import { convert } from './convert.ts'
@@ -30,7 +30,7 @@ export interface CheckedConfig {
   readonly valid: boolean
 }
 
-/** @param misplaced keys of the plugin that are beside it, already reported */
+/** @param misplaced keys next to the plugin that belong into it, already reported */
 export async function checkConfig(
   entry: MapEntry,
   plugin: Plugin,
@@ -68,7 +68,7 @@ export async function checkConfig(
     if (!f.partial) problems.mask(f.node.span)
   }
   const before = problems.count
-  // A key that is beside the plugin is not reported as missing.
+  // A misplaced key is not reported as missing.
   const found = (await diagnose(filled, schema)).filter(j => j.code !== 'CONFIG_MISSING_KEY' || !misplaced.has(String(j.path[0])))
   report(
     found,
@@ -86,7 +86,7 @@ export async function checkConfig(
   return { config: value, secrets: secrets.map(s => s.path.join('.')), hidden, valid: problems.count === before && known }
 }
 
-/** `filter: price > 0` as `filter: {condition: price > 0}`, and no value as an empty map. */
+/** Expands `filter: price > 0` to `filter: {condition: price > 0}`, and no value to an empty map. */
 function expandShorthand(entry: MapEntry, schema: Schema): { node: TreeNode; short?: string } {
   const { value: node, key } = entry
   if (node.kind === 'scalar' && node.value === null && !node.substitution)
@@ -98,7 +98,7 @@ function expandShorthand(entry: MapEntry, schema: Schema): { node: TreeNode; sho
   return { node: { kind: 'map', span: node.span, implicit: true, entries: new Map([[short, { key, value: node }]]) }, short }
 }
 
-/** `sasl_pasword: hunter2` is not a secret in the schema, but was meant as one. */
+/** Masks values of misspelled secret keys, such as `sasl_pasword: hunter2`. */
 function maskMisspelt(node: TreeNode, schema: Schema, problems: Problems): void {
   if (node.kind !== 'map') return
   const properties = schema.properties ?? {}
@@ -111,14 +111,14 @@ function maskMisspelt(node: TreeNode, schema: Schema, problems: Problems): void 
 /** Keys that already have a problem. */
 function wrongKeys(found: readonly Diagnosis[], misread: readonly Path[], value: unknown, schema: Schema): ReadonlySet<string> {
   const paths = [...found.map(j => j.path), ...misread]
-  // The key meant by a misspelled key is not missing.
+  // The suggestion for a misspelled key has a wrong value too.
   const meant = found.filter(j => j.code === 'CONFIG_UNKNOWN_KEY' && j.path.length === 1).map(j => j.suggestion)
-  // A misspelled key is one problem, and the right key has no value.
+  // Required keys without a value.
   const missing = (schema.required ?? []).filter(key => !Object.hasOwn(Object(value), key))
   return new Set([...paths.filter(at => at.length > 0).map(at => String(at[0])), ...meant.filter(key => key !== undefined), ...missing])
 }
 
-/** The config without the wrong keys; with their defaults, if they have one. */
+/** The config without the wrong keys, which have their defaults, if any. */
 function soundPart(value: any, schema: Schema, wrong: ReadonlySet<string>): any {
   if (wrong.size === 0 || typeof value !== 'object' || value === null) return value
   const sound = { ...value }
@@ -131,7 +131,7 @@ function soundPart(value: any, schema: Schema, wrong: ReadonlySet<string>): any 
   return sound
 }
 
-/** @param wrong keys that already have a problem: findings of the plugin about them may be false */
+/** @param wrong keys that already have a problem: problems of the plugin about them may be false */
 function runCheck(
   plugin: Plugin,
   config: unknown,
@@ -156,7 +156,7 @@ function runCheck(
       problems.addElsewhere('CONFIG_CHECK', p.source, here, at.path, p.message, p.suggestion)
     }
   } catch (error) {
-    // A plugin may rely on its schema.
+    // The check may fail because of values that its schema excludes.
     if (wrong.size > 0) return
     problems.add('CONFIG_CHECK', key, path, `the plugin ${plugin.type} has to be corrected: ${thrownText('validateConfig', error)}`)
   }

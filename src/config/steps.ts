@@ -1,4 +1,4 @@
-/** One step of a section: its plugin and its common keys. */
+/** Checks one step of a section: its plugin and its common keys. */
 import type { Plugin } from '../contract/plugin.ts'
 import type { Kind, Registry } from './registry.ts'
 import type { Schema } from './schema.ts'
@@ -17,7 +17,7 @@ export interface CheckedStep extends CheckedConfig {
   readonly node: MapNode
   readonly enabled: boolean
   readonly type: string
-  /** The plugin's key. */
+  /** Key of the plugin. */
   readonly key: Span
   readonly plugin: Plugin
 }
@@ -62,7 +62,7 @@ export async function checkStep(
   return { kind, path, node, enabled, type, key: entry.key, plugin, ...result, valid: result.valid && unusable.length === 0 }
 }
 
-/** The key that is a plugin of this kind; if there is none, reports the one that was probably meant. */
+/** The key that is a plugin of this kind; otherwise reports the most likely key. */
 function choosePlugin(
   node: MapNode,
   kind: Kind,
@@ -77,7 +77,7 @@ function choosePlugin(
   const names = registry.names(kind)
   const elsewhere = others.find(k => registry.kindsOf(k).length > 0)
   const looksLike = others.find(k => suggest(k, names) !== undefined && suggest(k, common) === undefined)
-  // It may belong to a plugin that could not be loaded, which is reported under `plugins`.
+  // The key may be a plugin that could not be loaded, which is reported under `plugins`.
   if (registry.incomplete && !elsewhere && others.length > 0) return undefined
   const type = elsewhere ?? looksLike ?? others.find(k => node.entries.get(k)!.value.kind === 'map') ?? others[0]
   for (const other of others) {
@@ -127,7 +127,7 @@ function choosePlugin(
   return undefined
 }
 
-/** Unknown keys beside the plugin key. @returns those that belong into the plugin. */
+/** Reports unknown keys next to the plugin key. @returns those that belong into the plugin */
 function reportStrangers(
   node: MapNode,
   type: string,

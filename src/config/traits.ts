@@ -1,4 +1,4 @@
-/** Traits that decide about delivery and may depend on the config of a step, read in one place. */
+/** Reads the traits of plugins that define delivery and may depend on the config of a step. */
 import type { Lanes, Plugin, RedeliveryEffect, SinkPlugin, SourcePlugin, TransformPlugin } from '../contract/plugin.ts'
 import { thrownText } from '../kit/plugin-error.ts'
 import { show } from '../kit/values/fields.ts'
@@ -24,7 +24,7 @@ export function variationOf(
 ): string | undefined {
   const { varies } = step.plugin as TransformPlugin
   if (varies === undefined && step.foreign) return 'is a plugin that does not declare `varies: false`'
-  // A file that is not followed has no silence.
+  // A file that is not followed ends.
   const endless = !isOneShot(source) && (source.config as { follow?: boolean } | null | undefined)?.follow !== false
   const own = typeof varies === 'function' ? varies(step.config, { endless, datedByRead }) : varies
   if (own) return own
@@ -49,8 +49,8 @@ export const redeliveryOf = ({ plugin, config }: Configured<SinkPlugin>): Redeli
 export const reasonOf = ({ plugin, config }: Configured<SourcePlugin | SinkPlugin>): string => ask(plugin.reason, config)
 
 /**
- * Where the position of a source and all outputs can be committed together: in the system of the source, otherwise in that of a sink.
- * @returns the transactions of the plugin and the config to create them with; undefined: nowhere.
+ * The transactions in which the position of a source and all outputs can be committed together: those of the source, otherwise those of
+ * a sink. @returns the transactions of the plugin and the config to create them; undefined: none
  */
 export function transactionsOf(
   source: Configured<SourcePlugin>,
@@ -102,8 +102,8 @@ const RULES: Readonly<Record<Plugin['kind'], readonly Rule[]>> = {
 }
 
 /**
- * Checks what the traits of a plugin return for a config, once, when the file is checked: later, an unusable value would end a running
- * command or cause a wrong guarantee. A plugin in JavaScript has no types that find this earlier.
+ * Checks the trait values of a plugin for a config when the file is checked: later, an invalid value would end a running command or
+ * cause a wrong guarantee. Plugins in JavaScript have no type check.
  */
 export function traitProblems(plugin: Plugin, config: unknown): string[] {
   return RULES[plugin.kind].flatMap(([name, kind, expected, fits]) => {

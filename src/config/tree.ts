@@ -1,10 +1,10 @@
-/** A parsed file as values with their positions. All further code works on this tree, never on YAML nodes. */
+/** A parsed file as values with positions. All further code uses this tree, not YAML nodes. */
 
 import { ExactNumber, isJsonNumber } from '../contract/plugin.ts'
 
-/** A text that positions of problems refer to: a file, or a `--set` argument. */
+/** The text that positions of problems refer to: a file or a `--set` argument. */
 export class SourceText {
-  /** A path as the user gave it, or `--set`. */
+  /** Path as passed by the user, or `--set`. */
   readonly file: string
   readonly text: string
   private readonly starts: number[] = [0]
@@ -60,7 +60,7 @@ export interface ScalarNode {
   readonly substitution?: Substitution
 }
 
-/** How a scalar was built from its template. */
+/** The substitution of references in a scalar. */
 export interface Substitution {
   /** The text before replacing. */
   readonly template: string
@@ -76,7 +76,7 @@ export interface Substitution {
   }[]
   /** A reference could not be resolved (already reported): the value is unknown. */
   readonly unresolved: boolean
-  /** Part of it came from a variable or a file: it must not be shown. */
+  /** A part is from a variable or a file: it must not be shown. */
   readonly outside: boolean
 }
 
@@ -99,7 +99,7 @@ export interface SeqNode {
 export type TreeNode = ScalarNode | MapNode | SeqNode
 export type Path = readonly (string | number)[]
 
-/** Plain JSON value, which shares no objects with the tree. */
+/** A plain JSON value that shares no objects with the tree. */
 export function toValue(node: TreeNode): unknown {
   if (node.kind === 'scalar') return node.value
   if (node.kind === 'seq') return node.items.map(toValue)
@@ -108,7 +108,7 @@ export function toValue(node: TreeNode): unknown {
   return out
 }
 
-/** The same with every number as written, for records in test files. */
+/** As `toValue`, with exact numbers, for records in test files. */
 export function toExactValue(node: TreeNode): unknown {
   if (node.kind === 'seq') return node.items.map(toExactValue)
   if (node.kind === 'map') return Object.fromEntries([...node.entries].map(([key, entry]) => [key, toExactValue(entry.value)]))
@@ -129,12 +129,12 @@ export function formatPath(path: Path): string {
   return out
 }
 
-/** The value at a path, if it exists, and the key that leads to it. */
+/** The value at a path and its key. */
 export interface Found {
   readonly node: TreeNode
-  /** Key of the innermost map entry on the way; undefined at the root. */
+  /** Key of the innermost map entry on the path; undefined at the root. */
   readonly key: Span | undefined
-  /** The path continues into a value that the file does not have (a default). */
+  /** The path continues to a value that is not in the file (a default). */
   readonly partial: boolean
 }
 
@@ -155,7 +155,7 @@ export function find(root: TreeNode, path: Path): Found {
   return { node, key, partial: false }
 }
 
-/** Position of a value: an empty one at its key, one of several lines by its first. */
+/** Position of a value: the key of an empty value, the first line of a multi-line value. */
 export function valueSpan(found: Found): Span {
   const { node, key } = found
   if (node.span.end === node.span.start && key) return key

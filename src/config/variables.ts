@@ -1,6 +1,6 @@
 /**
- * Variables in expressions. `env.NAME` is the value of a variable, inserted as a string literal, so that it stays a value. `${NAME}` would
- * insert the text of the variable as code: it is rejected inside an expression. A whole value (`filter: ${CONDITION}`) is the expression.
+ * Variables in expressions. `env.NAME` inserts the value of a variable as a string literal. `${NAME}` would insert its text as code, so it
+ * is rejected inside an expression. As the whole value (`filter: ${CONDITION}`), the variable is the expression.
  */
 import { addSecret } from '../kit/text/secrets.ts'
 import { suggest } from '../kit/text/suggest.ts'
@@ -41,7 +41,7 @@ export function bindVariables(node: TreeNode, schema: Schema | undefined, path: 
   return changed ? { ...node, entries } : node
 }
 
-/** Strings, comments, and a variable that is not a field of something else. */
+/** Strings, comments, and `env.NAME` that is not a field of another value. */
 const TOKEN =
   /r?"""[^]*?"""|r?'''[^]*?'''|r?"(?:\\.|[^"\\\n])*"|r?'(?:\\.|[^'\\\n])*'|\/\/[^\n]*|(?<![\w.])env\s*\.\s*(\?\s*)?([A-Z_][A-Z0-9_]*)\b(?!\s*\()/g
 
@@ -65,7 +65,7 @@ function bind(node: ScalarNode, path: Path, binding: Binding): ScalarNode {
     push(template.slice(from, match.index), from, match.index)
     from = match.index + all.length
     if (value !== undefined) addSecret(value)
-    // As with `:-`: an empty variable counts as not set.
+    // As with `:-`, an empty variable counts as not set.
     if (optional !== undefined) push(value ? `optional.of(${JSON.stringify(value)})` : 'optional.none()', match.index, from, all)
     else {
       push(JSON.stringify(value ?? ''), match.index, from, all)
@@ -102,7 +102,7 @@ function refuse(node: ScalarNode, substitution: Substitution, path: Path, { prob
   const [first, ...others] = pieces.filter(isReference)
   const spanOf = ({ start, end }: typeof first): Span =>
     spanInScalar({ ...node, value: template, substitution: undefined }, start, end) ?? node.span
-  // Unset variables are reported once they are written as env.NAME.
+  // The problem below replaces those of missing variables.
   for (const piece of [first, ...others]) problems.withdraw('CONFIG_ENV_MISSING', spanOf(piece))
   problems.add(
     'CONFIG_EXPRESSION',
@@ -114,7 +114,7 @@ function refuse(node: ScalarNode, substitution: Substitution, path: Path, { prob
   return { ...node, substitution: { ...substitution, unresolved: true } }
 }
 
-/** The same with `env.NAME`; a reference outside of quotes is read as a number. */
+/** Suggests the expression with `env.NAME`; a reference outside quotes is converted to a number. */
 function modern(template: string): string {
   const value = (body: string): string => {
     const [, name, fallback] = /^([A-Za-z_]\w*)(?::-([^]*))?$/.exec(body) ?? ['', body]

@@ -1,4 +1,4 @@
-/** Names of steps, and references to them. */
+/** Names of steps and references to them. */
 import type { TransformPlugin } from '../contract/plugin.ts'
 import type { Problems } from './problems.ts'
 import type { Schema } from './schema.ts'
@@ -9,7 +9,7 @@ import { formatPath, type TreeNode } from './tree.ts'
 const scalar = (node: TreeNode | undefined): string | undefined =>
   node?.kind === 'scalar' && typeof node.value === 'string' ? node.value : undefined
 
-/** Explicit names first, so that a numbered name never replaces an explicit one. */
+/** Assigns explicit names first, so that a numbered name never replaces one. */
 export function nameSteps(steps: readonly CheckedStep[], problems: Problems): Map<CheckedStep, string> {
   const names = new Map<CheckedStep, string>()
   const taken = new Map<string, CheckedStep>()
@@ -44,11 +44,11 @@ export interface From {
   readonly port: string
 }
 
-/** `from: step.port` of a sink; undefined when it has none or it is wrong. */
+/** Resolves `from: step.port` of a sink; undefined if missing or invalid. */
 export function wire(sink: CheckedStep, names: ReadonlyMap<CheckedStep, string>, problems: Problems): From | undefined {
   const entry = sink.node.entries.get('from')
   const text = scalar(entry?.value)
-  if (text === undefined || !/^[a-z][a-z0-9_-]*\.[a-z][a-z0-9_-]*$/.test(text)) return undefined // the frame's schema says so
+  if (text === undefined || !/^[a-z][a-z0-9_-]*\.[a-z][a-z0-9_-]*$/.test(text)) return undefined // reported by the frame schema
   const at = entry!.value.span
   const path = [...sink.path, 'from']
   const [stepName, port] = text.split('.')
@@ -76,7 +76,7 @@ export function wire(sink: CheckedStep, names: ReadonlyMap<CheckedStep, string>,
   return { step: stepName, port }
 }
 
-/** A transform's settings that name a source: it must exist and be enabled. */
+/** Checks settings of a transform that name a source: it must exist and be enabled. */
 export function checkSourceNames(step: CheckedStep, names: ReadonlyMap<CheckedStep, string>, problems: Problems): void {
   if (step.kind !== 'transform' || !step.enabled || !step.valid) return
   const config = step.node.entries.get(step.type)?.value
@@ -100,7 +100,7 @@ export function checkSourceNames(step: CheckedStep, names: ReadonlyMap<CheckedSt
   }
 }
 
-/** A port that no sink reads: its messages are dropped, which is rarely intended. */
+/** Warns of a port that no sink reads: its messages are dropped, which is rarely intended. */
 export function checkPorts(
   steps: readonly CheckedStep[],
   names: ReadonlyMap<CheckedStep, string>,
@@ -111,7 +111,7 @@ export function checkPorts(
   for (const step of steps) {
     if (!step.enabled || !step.valid) continue
     const ports = portsOf(step)
-    // A sink with an unknown port of this step was meant for one of these.
+    // A sink with an unknown port of this step has an error already.
     if ([...froms.values()].some(from => from !== undefined && from.step === names.get(step) && !ports.includes(from.port))) continue
     for (const port of ports) {
       const id = `${names.get(step)}.${port}`

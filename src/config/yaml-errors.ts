@@ -1,4 +1,4 @@
-/** The errors of the YAML library, placed at the mistake and worded for authors of files. */
+/** Converts the errors of the YAML library to messages for users, at the position of the mistake. */
 import type { Problems } from './problems.ts'
 import type { SourceText } from './tree.ts'
 
@@ -25,7 +25,7 @@ export function reportYamlErrors(errors: readonly YamlError[], marks: Marks, sou
   if (tabs.length > 0) return
   let lost = false
   for (const error of errors) {
-    // After the first structural error, further structural errors are noise.
+    // Only the first structural error is reported; others are usually consequences.
     if (lost && !LOCAL.has(error.code)) continue
     lost ||= !LOCAL.has(error.code)
     const { start, end, message } = explain(error, marks, source.text)
@@ -75,7 +75,7 @@ function explain(error: YamlError, marks: Marks, text: string): Explained {
   }
 }
 
-/** By the message of the library. `%`: the character at the place. */
+/** By the message of the library. `%`: the character at the position. */
 const MESSAGES: readonly (readonly [RegExp, string])[] = [
   [/^Plain value cannot start with/, 'put a value that starts with % in quotes'],
   [/^Invalid escape sequence/, 'unknown escape sequence: write \\\\ for a backslash, or use single quotes'],
@@ -101,7 +101,7 @@ const MESSAGES: readonly (readonly [RegExp, string])[] = [
   [/^Missing directives-end/, 'missing --- after the lines that start with %'],
 ]
 
-/** The wrong bracket: without a closing one, or without an opening one. */
+/** The bracket without a closing or an opening one. */
 function bracket(marks: Marks, at: number, text: string): Explained {
   const open: { char: string; at: number }[] = []
   for (const mark of marks.brackets) {
@@ -120,7 +120,7 @@ function bracket(marks: Marks, at: number, text: string): Explained {
   }
 }
 
-/** An error on spaces concerns the text after them. */
+/** Moves the position of an error from spaces to the text after them. */
 function firstChar(text: string, offset: number): number {
   let at = offset
   while (text[at] === ' ') at++

@@ -1,6 +1,6 @@
 /**
- * The contract of plugins: what an author of a source, a transform or a sink needs. Optional members that few plugins have are in
- * `advanced.ts`. No code except the `define*` identities.
+ * The plugin contract for authors of sources, transforms and sinks. Optional members that few plugins need are in `advanced.ts`. Contains
+ * no code except the `define*` identity functions.
  */
 import type {
   AdvancedSinkPlugin,
@@ -18,43 +18,45 @@ import type {
 import type { ExactNumber } from './exact-number.ts'
 import type { Message } from './message.ts'
 
-/** A value of a record. A number that a JavaScript number cannot carry is an `ExactNumber`. */
+/** A value of a record. Numbers that a JavaScript number cannot represent exactly are `ExactNumber`. */
 export type Json = null | boolean | number | string | ExactNumber | Json[] | { [key: string]: Json }
 
-/** Where to read on from: an offset, an LSN, a stream id. Opaque to the runtime, which only stores it and hands it back. */
+/**
+ * The position at which reading continues: an offset, an LSN, a stream id. The runtime stores it and returns it without interpreting it.
+ */
 export type Position = Json
 
-/** What a source keeps in order: a Kafka partition, a file, a socket. */
+/** The unit of order in a source: a Kafka partition, a file, a socket. */
 export interface LaneInfo {
-  /** Unique within the pipeline and the same after a restart: `<topic>/<partition>`, a file's path as configured… */
+  /** Unique within the pipeline and stable across restarts: `<topic>/<partition>`, or the path of a file as configured. */
   readonly id: string
   /** Name of the source step. */
   readonly source: string
   readonly topic?: string
   readonly partition?: number
   readonly group?: string
-  /** Lanes that the records of `topic` are spread over, where the source knows. */
+  /** Number of lanes that the records of `topic` are spread over, if the source can determine it. */
   readonly lanes?: number
 }
 
-/** Records of a lane that are gone before they were read. */
+/** Records of a lane that were deleted before they were read. */
 export interface Gap {
-  /** How many; undefined: not known. */
+  /** Number of lost records; undefined: unknown. */
   readonly lost?: number
-  /** What has become of them, for the log: `the records of in/0 from 15 to 24 were deleted before they were read (retention)`. */
+  /** What happened to the records, for the log: `the records of in/0 from 15 to 24 were deleted before they were read (retention)`. */
   readonly reason: string
 }
 
-/** The unit that moves: messages of ONE lane, in order. */
+/** The unit that a source reads: messages of ONE lane, in order. */
 export interface Batch {
-  /** A lane this source has claimed with `assign`. */
+  /** A lane that the source has claimed with `assign`. */
   readonly lane: string
   readonly messages: Message[]
-  /** Reading from here yields exactly what follows this batch. */
+  /** The position after this batch: reading from here returns exactly the records that follow it. */
   readonly position: Position
-  /** Records known to lie behind this batch in the same lane; undefined: unknown. */
+  /** Number of records after this batch in the same lane; undefined: unknown. */
   readonly lag?: number
-  /** Records are missing in front of this batch. Steps whose state would be wrong without them stop the run, or mark what it touches. */
+  /** Records are missing before this batch. Steps whose state would be wrong without them stop the run or mark the affected results. */
   readonly gap?: Gap
 }
 
@@ -62,67 +64,86 @@ export interface Context {
   /** Name of the step in the pipeline. */
   readonly step: string
   readonly pipeline: string
-  /** The pipeline's `version`: with its name it names checkpoints and transactional ids. */
+  /** `version` of the pipeline. Name and version identify checkpoints and transactional ids. */
   readonly version: number
   readonly log: Logger
   readonly metrics: Metrics
-  /** `now`: wall clock, epoch ms, to date things. `monotonic`: ms that no one can set, to measure how long something takes. Tests drive both. */
+  /**
+   * `now`: the wall clock in epoch ms, for timestamps. `monotonic`: a clock in ms that cannot be set, for durations. Tests control both.
+   */
   readonly clock: { now(): number; monotonic(): number }
-  /** How deep what it decodes may be nested: `limits.depth` of the pipeline. */
+  /** Maximum nesting depth of decoded values: `limits.depth` of the pipeline. */
   readonly depth: number
-  /** True for the sink that is the pipeline's dlq: what it rejects has nowhere else to go. */
+  /** True for the dlq of the pipeline. A record that it rejects stops the pipeline. */
   readonly dlq?: boolean
-  /** The result of a one-shot pipeline: printed when the run has ended; one that is not `ok` makes the command exit with 4. A later one of the step replaces it. */
+  /**
+   * Reports the result of a one-shot pipeline, which is printed at the end of the run. A result that is not `ok` gives exit code 4. A later
+   * report of the step replaces an earlier one.
+   */
   report(report: Report): void
 }
 
 export interface SourceContext extends Context {
   /**
-   * Claim lanes: fences a former owner, restores their state, and says where to read from (undefined: never checkpointed). Wins over the source's own memory.
-   * @param originOf called after a lane was claimed, where a checkpoint store is used: the state must not outlive what it was made from.
+   * Claims lanes: fences the former owner, restores the state, and returns the position to read from (undefined: never checkpointed). It
+   * takes precedence over a position that the source stores itself.
+   * @param originOf returns what the records of a lane are. Called after the lane is claimed, if a checkpoint store is used, so that state
+   * is never continued with other records.
    */
   assign(lanes: readonly LaneInfo[], originOf?: (lane: LaneInfo) => Promise<LaneOrigin>): Promise<Map<string, Position | undefined>>
-  /** Give lanes back. Resolves once what they have in flight is written and committed, or the drain budget is spent; no commit for them follows. */
+  /**
+   * Releases lanes. Resolves when their in-flight messages are written and committed, or the time for draining has passed. No commit for
+   * them follows.
+   */
   revoke(lanes: readonly string[]): Promise<void>
-  /** Another instance owns the lanes already (session lost): drop them at once, commit nothing. */
+  /** Drops lanes that another instance already owns (the session was lost), at once and without a commit. */
   lose(lanes: readonly string[]): void
-  /** Bounds of a backfill (`--from`, `--to`), epoch ms, if they are set. */
+  /** Bounds of a backfill (`--from`, `--to`) in epoch ms, if set. */
   readonly range?: { readonly from?: number; readonly to?: number }
-  /** What this process does. A source whose processes share their work compares it with that of the others, see `liveConflict` of the kit. */
+  /**
+   * The content of this process. A source whose processes share their work compares it with the content of the others, see `liveConflict`
+   * of the kit.
+   */
   readonly live?: LiveContent
 }
 
-/** Pulls data in. Back-pressure is silence: the runtime calls `read` only while it has room. */
+/** Reads data. Backpressure is the absence of calls: the runtime calls `read` only while it has room. */
 export interface Source extends AdvancedSource {
-  /** Connect. Throw a `ConnectionError` to be called again with back-off. */
+  /** Connects. After a `ConnectionError` it is called again with back-off. */
   open?(signal: AbortSignal): Promise<void>
-  /** Wait for the next batch. `null` ends the input and drains the pipeline; after a `seek` it may be called again. Never called concurrently. Rejects with the signal's reason when aborted. */
+  /**
+   * Waits for the next batch. `null` ends the input and drains the pipeline; after a `seek`, `read` may be called again. Calls never
+   * overlap. Rejects with the reason of the signal when it is aborted.
+   */
   read(signal: AbortSignal): Promise<Batch | null>
-  /** Deliver the lane again from `position` (undefined: where a fresh start would begin); what it had buffered is dropped. Required of a replayable source. */
+  /**
+   * Reads the lane again from `position` (undefined: from where a first run begins) and drops what was buffered. Required for a replayable
+   * source.
+   */
   seek?(lane: string, position: Position | undefined): Promise<void>
-  /** Everything before `position` is durable downstream. Monotonic per lane, coalesced, at most once per `commit_interval`. */
+  /** Everything before `position` is durable in the sinks. Positions increase per lane; normally at most one call per `commit_interval`. */
   commit?(lane: string, position: Position): Promise<void>
   /**
-   * Is the peer reachable now? Called several times a second, must not wait. Feeds `/ready`; a text says why it is not. What accepts a
-   * connection and does not answer is not reachable: measure the time since the last answer.
+   * Whether the peer is reachable. Called several times a second; must not wait. `/ready` shows the result; a text gives the reason. A peer
+   * that accepts a connection but does not answer is not reachable: measure the time since its last answer.
    */
   healthy?(): boolean | string
   close?(): Promise<void>
 }
 
-/** Where a transform puts results. There is nothing to acknowledge. */
+/** Receives the results of a transform. There are no acknowledgments. */
 export interface Output {
   emit(message: Message): void
-  /** To a named port, wired in YAML as `from: step.port`. */
+  /** Emits to a named port, which the pipeline file connects with `from: step.port`. */
   emitTo(port: string, message: Message): void
-  /** Permanent failure of one message: it goes to the dead-letter queue with the error, and the batch goes on. */
+  /** Reports a permanent failure of one message: it goes to the dead-letter queue with the error, and the batch continues. */
   fail(message: Message, error: Error): void
 }
 
-/** Keyed state of one transform on one lane. Synchronous: it lives in memory and is made durable with the checkpoint. */
+/** Keyed state of one transform on one lane. Synchronous: it is in memory, and becomes durable with the checkpoint. */
 export interface State<V extends Json = Json> {
   get(key: string): V | undefined
-  /** Required after every change, in-place changes too: only keys passed here reach the checkpoint. */
+  /** Required after every change, including changes in place: only keys passed to `set` reach the checkpoint. */
   set(key: string, value: V): void
   delete(key: string): void
   entries(): IterableIterator<[string, V]>
@@ -131,31 +152,37 @@ export interface State<V extends Json = Json> {
 
 export interface TransformContext extends Context {
   readonly lane: LaneInfo
-  /** Opens a named store, already restored to the lane's checkpoint. Call it in `create`, not later. */
+  /** Opens a named store, which contains the state of the checkpoint of the lane. Call it in `create`, not later. */
   state<V extends Json>(name: string): State<V>
-  /** One object for all lanes of this step in this process, made by the first that asks. Nothing durable may live in it alone: what a lane puts there must come back from its state, and its output then depends on more than its own lane. */
+  /**
+   * One object for all lanes of this step in this process, made by the first call. Do not keep durable data only in it: each lane must
+   * restore its part from its state. Output that depends on it depends on more than one lane.
+   */
   shared<T>(name: string, make: () => T): T
-  /** Report this step's event-time watermark (epoch ms) for metrics and the status line. */
+  /** Reports the watermark of this step (epoch ms) for metrics and the status line. */
   watermark(time: number): void
 }
 
-/** Changes data. One instance per lane, calls never overlap, so instance fields need no locks. */
+/** Changes data. There is one instance per lane, and calls never overlap, so fields need no locks. */
 export interface Transform {
   /**
-   * Return nothing when done synchronously (the fast path); return a promise only when you must wait.
-   * Throwing restores the lane's checkpoint; the message that makes it throw is found and dead-lettered.
-   * A `ConnectionError` says nothing about the messages: the call is made again with back-off, and what it had emitted is taken back;
-   * throw it before you change state or a message. An `EnvironmentError` ends the run.
-   * The array is only lent: do not keep it.
+   * Processes a batch. Return nothing if the work is synchronous (the fast path), and a promise only if it must wait.
+   * If it throws, the message that causes the error is found and dead-lettered; a lane with state restores its checkpoint first.
+   * A `ConnectionError` does not fail messages: the call is repeated with back-off, and its output is undone. Throw it before you change
+   * state or a message. An `EnvironmentError` ends the run.
+   * Do not keep the array: it is valid only during the call.
    */
   process(messages: Message[], out: Output): void | Promise<void>
-  /** Records that lay in front of the next message are gone. Only called where the plugin's `survivesGap` is true. */
+  /** Records before the next message are gone. Called only if `survivesGap` of the plugin is true. */
   onGap?(gap: Gap): void
-  /** Wall-clock tick of an idle, caught-up lane: nothing came for `silence` ms. Close what only time can close. */
+  /** Called at intervals on an idle, caught-up lane without input for `silence` ms. Close what only time can close. */
   onIdle?(silence: number, out: Output): void
-  /** Time has come so far, by the messages of all lanes that were brought together (`Message.clock`), and no message here says so. Close what ends by then. */
+  /**
+   * Event time has reached `time` on all merged lanes (`Message.clock`), although no message of this batch shows it. Close what ends by
+   * then.
+   */
   onClock?(time: number, out: Output): void
-  /** The input has ended for good (end of file, end of a backfill): close what ends at or before `until` (epoch ms, Infinity: everything). */
+  /** The input has ended (end of a file, end of a backfill). Close what ends at or before `until` (epoch ms, Infinity: everything). */
   onEnd?(out: Output, until: number): void
   close?(): void | Promise<void>
 }
@@ -163,86 +190,96 @@ export interface Transform {
 export interface WriteContext {
   readonly signal: AbortSignal
   readonly lane: LaneInfo
-  /** Present under `delivery: exactly_once`: write into it, do not commit it. */
+  /** Set with `delivery: exactly_once`. Write into it, but do not commit it. */
   readonly transaction?: Transaction
-  /** Call it when part of a long write is acknowledged: a sink that takes messages is slow, one that takes none for 8 seconds is not ready. */
+  /** Call it when a part of a long write is acknowledged. Without an acknowledgment for 8 seconds, the sink is reported as not ready. */
   readonly progress?: () => void
   /**
-   * Call it before each part of a long write that is not in a transaction. @throws {FencedError} when the lane is, or may be, another
-   * instance's by now.
+   * Call it before each part of a long write that is not in a transaction.
+   * @throws {FencedError} when another instance owns the lane, or may own it
    */
   readonly assertOwned?: () => void
 }
 
-/** Pushes data out. Resolving is the acknowledgement; throwing is the rejection. */
+/** Writes data. A resolved `write` acknowledges its messages; a rejected one does not. */
 export interface Sink {
   open?(signal: AbortSignal): Promise<void>
   /**
-   * Resolve only when every message is durable (or safely part of the transaction). Throw `BatchError` to name the ones that
-   * are not; any other error means: none is known to be. Messages come in lane order. Calls of different lanes overlap, calls of one lane never do.
+   * Resolves only when every message is durable, or part of the transaction. Throw `BatchError` to list the messages that failed; any other
+   * error means that no message is known to be durable. Messages arrive in lane order. Calls of different lanes overlap, calls of one lane
+   * never do.
    */
   write(messages: readonly Message[], context: WriteContext): Promise<void>
   /**
-   * This instance has claimed a lane whose former owner may still be writing (its source has `holds`): make the peer refuse those writes
-   * from now on, and throw a `FencedError` for them there. Called before anything of the lane is written, again after each restore. Not called
-   * where the sink writes into the lane's transactions.
+   * Called when this instance has claimed a lane whose former owner may still write (its source has `holds`). Make the peer reject those
+   * writes from now on, and make them fail with a `FencedError` in the former owner. Called before anything of the lane is written, and
+   * again after each restore. Not called if the sink writes into the transactions of the lane.
    */
   claim?(lane: LaneInfo): Promise<void>
-  /** As `Source.healthy`. A write that is not acknowledged within 8 seconds is seen without it. */
+  /** As `Source.healthy`. A write without an acknowledgment for 8 seconds is reported as not ready in any case. */
   healthy?(): boolean | string
   close?(): Promise<void>
 }
 
 interface Definition<Kind extends string, Config, Ctx, Instance> {
   readonly kind: Kind
-  /** The name used in YAML: a noun for sources and sinks, a verb for transforms; `^[a-z][a-z0-9]*(_[a-z0-9]+)*$`. */
+  /** The name in the pipeline file: a noun for sources and sinks, a verb for transforms; `^[a-z][a-z0-9]*(_[a-z0-9]+)*$`. */
   readonly type: string
-  /** The JSON Schema that sits next to this file: the only description of the config. */
+  /** The JSON Schema next to the plugin file: the only description of the config. */
   readonly schema: object
-  /** What JSON Schema cannot say. Pure: runs under `validate` with no network. */
+  /** Checks that JSON Schema cannot express. Pure: `validate` calls it without a network. */
   validateConfig?(config: Config): ConfigProblem[]
-  /** Build the instance: no I/O, no timers; both belong in `open`. */
+  /** Creates the instance. No I/O and no timers; both belong in `open`. */
   create(config: Config, ctx: Ctx): Instance
-  /** Looks, changes nothing: is every peer that `config` uses reachable, authenticated, and does it have what is needed? Never throws for what it finds. */
+  /**
+   * Checks, without changing anything, that every peer in `config` is reachable, accepts the credentials, and has what is needed. Failed
+   * checks are results, not errors.
+   */
   check?(config: Config, ctx: CheckContext): Promise<CheckResult[]>
 }
 
-/** A finding of `validateConfig`: `path` is relative to the plugin's config, e.g. `['fields', 'price']`; [] is the plugin key itself. */
+/**
+ * A finding of `validateConfig`. `path` is relative to the config of the plugin, such as `['fields', 'price']`; [] is the plugin key
+ * itself.
+ */
 export interface ConfigProblem {
   readonly path: readonly (string | number)[]
   readonly message: string
   readonly suggestion?: string
-  /** What is marked: the value at `path` (default), or its key. */
+  /** The marked token: the value at `path` (default) or its key. */
   readonly on?: 'key' | 'value'
-  /** The problem is in another file, which the config names at `path`. 1-based. */
+  /** The location of the problem if it is in another file, which the config names at `path`. Line and column are 1-based. */
   readonly source?: { readonly file: string; readonly line: number; readonly column: number }
 }
 
 export interface SourcePlugin<C = any> extends Definition<'source', C, SourceContext, Source>, AdvancedSourcePlugin<C> {
-  /** Can it be read again from a position? Without that no guarantee above at_most_once can hold after a crash. */
+  /** Whether the source can be read again from a position. If not, only at_most_once is possible after a crash. */
   readonly replayable: boolean | ((config: C) => boolean)
-  /** Why, in one line for `explain`. */
+  /** The reason, in one line for `explain`. */
   readonly reason: string | ((config: C) => string)
 }
 
 export interface TransformPlugin<C = any> extends Definition<'transform', C, TransformContext, Transform>, AdvancedTransformPlugin<C> {
-  /** Extra output ports this transform can emit to (`emitTo`). */
+  /** Output ports of this transform besides its main output (`emitTo`). */
   ports?(config: C): string[]
-  /** False: never looks at `message.value`, so bytes need not be decoded for it. Default true. */
+  /** False: the transform does not read `message.value`, so bytes need not be decoded for it. Default: true. */
   readonly readsValue?: boolean
-  /** True: opens state; its lane then needs a checkpoint store. */
+  /** True: the transform opens state, so its lanes need a checkpoint store. */
   readonly stateful?: boolean
 }
 
 export interface SinkPlugin<C = any> extends Definition<'sink', C, Context, Sink>, AdvancedSinkPlugin<C> {
-  /** What a repeated write does: `idempotent` overwrites itself by key, `appends` shows twice, `ephemeral` reaches only those who listen. */
+  /**
+   * The effect of a repeated write: `idempotent` overwrites the first write by key, `appends` adds a duplicate, `ephemeral` reaches only
+   * current subscribers.
+   */
   readonly onRedelivery: RedeliveryEffect | ((config: C) => RedeliveryEffect)
   readonly reason: string | ((config: C) => string)
-  /** True (default): reads `message.value`, e.g. for a key field. False or a function of the config: bytes pass through undecoded. */
+  /** True (default): the sink reads `message.value`, for example for a key field. False: it writes bytes without decoding them. */
   readonly readsValue?: boolean | ((config: C) => boolean)
   /**
-   * What `write` makes of a message, without a peer: pipeline tests compare it. Pure; throws a `DataError` for a message that
-   * `write` would reject. Without it a message shows its own key, value and headers.
+   * The record that `write` would write for a message, without a peer; pipeline tests compare it. Pure. Throws a `DataError` for a message
+   * that `write` would reject. Default: key, value and headers of the message.
    */
   preview?(config: C): (message: Message) => Preview
 }
@@ -270,8 +307,9 @@ export interface Counter {
 
 export interface Metrics {
   /**
-   * A counter child with fixed labels; created on first use, cached by the caller. Name and label names as in the docs.
-   * @param loss what it counts is lost because of a bound: the end line and the status show it under this word, such as `late`
+   * A counter with fixed labels, created at the first use and cached by the caller. Name and label names as in the documentation.
+   * @param loss set if the counter counts losses because of a limit: the final log line and the status show it under this name, such as
+   * `late`
    */
   counter(name: string, help: string, labels?: Record<string, string>, loss?: string): Counter
   gauge(name: string, help: string, labels?: Record<string, string>): { set(n: number): void }

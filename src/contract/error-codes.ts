@@ -1,19 +1,21 @@
-/** Every error that is thrown on purpose: the one table behind its code, `retryable`, the exit code, `error_type` and its entry in docs/errors.md. */
+/**
+ * All errors that are thrown on purpose: one table for the code, `retryable`, the exit code, `error_type` and the entry in docs/errors.md.
+ */
 
 export interface ErrorDoc {
-  /** The class to throw or catch; `PipelineError` where there is none of its own. */
+  /** The class to throw or catch; `PipelineError` if the error has no class of its own. */
   readonly class: string
   /** One line. */
   readonly title: string
-  /** A message as it is printed. */
+  /** An example of the printed message. */
   readonly example: string
   /** The runtime tries again with back-off. */
   readonly retryable: boolean
-  /** Exit code of a command that ends with it. */
+  /** Exit code of a command that ends with this error. */
   readonly exit: 1 | 2 | 3 | 4
-  /** `record`: the record goes to the dead-letter queue with `error_type`, and the pipeline goes on. */
+  /** The unit that the error ends. `record`: the record goes to the dead-letter queue with `error_type`, and the pipeline continues. */
   readonly ends: 'record' | 'lane' | 'pipeline' | 'command' | 'nothing'
-  /** What it means and what to do. */
+  /** The meaning of the error, and what to do. */
   readonly help: string
 }
 
@@ -203,5 +205,5 @@ export const ERRORS = {
 
 export type ErrorCode = keyof typeof ERRORS
 
-/** `error_type` of a dead letter, and `code` of a refused row: `PIPE_DATA` => `data`. */
+/** `error_type` of a dead letter, and `code` of a rejected row: `PIPE_DATA` => `data`. */
 export const typeOfCode = (code: string): string => code.replace(/^PIPE_/, '').toLowerCase()

@@ -1,6 +1,9 @@
-/** Errors thrown on purpose; which one a plugin throws decides what the runtime does. */
+/** Errors that are thrown on purpose. The class decides how the runtime reacts. */
 
-/** Base of all errors thrown on purpose. `retryable` decides: retry with back-off, or dead-letter. Unknown errors stop the pipeline. */
+/**
+ * Base class of all errors that are thrown on purpose. If `retryable` is true, the runtime retries with back-off; otherwise, see the
+ * subclasses.
+ */
 export class PipelineError extends Error {
   readonly code: string
   readonly retryable: boolean
@@ -11,31 +14,31 @@ export class PipelineError extends Error {
     this.retryable = options.retryable ?? false
   }
 }
-/** A record's bytes are not what they should be. Dead-lettered with `error_type: decode`. */
+/** The bytes of a record do not match its format. Dead-lettered with `error_type: decode`. */
 export class DecodeError extends PipelineError {
   constructor(message: string, cause?: unknown) {
     super('PIPE_DECODE', message, { cause })
   }
 }
-/** A record's content breaks a step's rules (missing field, wrong type, negative price). Dead-lettered. */
+/** The content of a record breaks a rule of a step (missing field, wrong type, negative price). Dead-lettered. */
 export class DataError extends PipelineError {
   constructor(message: string, cause?: unknown) {
     super('PIPE_DATA', message, { cause })
   }
 }
-/** The peer is gone or not ready: tried again with back-off. */
+/** The peer is unreachable or not ready. Retried with back-off. */
 export class ConnectionError extends PipelineError {
   constructor(message: string, cause?: unknown) {
     super('PIPE_CONNECTION', message, { cause, retryable: true })
   }
 }
-/** The world outside the file is wrong and waiting will not help: bad credentials, missing right, taken port. Exit code 3. */
+/** A problem outside the file that waiting does not solve: wrong credentials, a missing permission, a port in use. Exit code 3. */
 export class EnvironmentError extends PipelineError {
   constructor(message: string, cause?: unknown, code = 'PIPE_ENVIRONMENT') {
     super(code, message, { cause })
   }
 }
-/** State that this pipeline cannot go on from: made by other steps or from other records, or gone. Exit code 3. */
+/** The pipeline cannot continue from the stored state: it was made by other steps or from other records, or it is missing. Exit code 3. */
 export class StateError extends EnvironmentError {
   constructor(message: string, cause?: unknown) {
     super(message, cause, 'PIPE_STATE')
@@ -47,25 +50,28 @@ export class LiveConflictError extends EnvironmentError {
     super(message, cause, 'PIPE_LIVE')
   }
 }
-/** A pipeline that ran to its end says no: see `Context.report`. Exit code 4. */
+/** A pipeline ran to its end with a negative result, see `Context.report`. Exit code 4. */
 export class VerdictError extends PipelineError {
   constructor(message: string) {
     super('PIPE_VERDICT', message)
   }
 }
-/** Another instance owns the lane now. The runtime drops the lane; nothing of it was committed. */
+/** Another instance owns the lane now. The runtime drops the lane or restores its checkpoint; the rejected write is not committed. */
 export class FencedError extends PipelineError {
   constructor(message: string, cause?: unknown) {
     super('PIPE_FENCED', message, { cause })
   }
 }
-/** It is not known whether the transaction was committed. The lane restores its checkpoint, which has the answer. */
+/** The outcome of a commit is unknown. The lane restores its checkpoint, which shows the outcome. */
 export class UnknownOutcomeError extends PipelineError {
   constructor(message: string, cause?: unknown) {
     super('PIPE_UNKNOWN_OUTCOME', message, { cause, retryable: true })
   }
 }
-/** Some messages of a batch failed for good; the others are durable (in a transaction: part of it). Index => error. */
+/**
+ * Some messages of a batch failed permanently; the others are durable, or part of the transaction. Maps the index in the batch to the
+ * error.
+ */
 export class BatchError extends PipelineError {
   readonly failed: ReadonlyMap<number, Error>
   constructor(failed: ReadonlyMap<number, Error>) {

@@ -1,14 +1,14 @@
-/** JSON numbers that a JavaScript number cannot carry: the value would be rounded, or written with other digits. */
+/** JSON numbers that a JavaScript number cannot represent exactly: it would round them or print them with other digits. */
 
 /** The grammar of a JSON number. */
 const NUMBER = /^(-?)(0|[1-9]\d*)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/
 
 /**
- * A number of a record as it was written: `9007199254740993`, `12345678901234567.89`, `1.10`, `1e400`, `-0`.
+ * A number of a record with its original text: `9007199254740993`, `12345678901234567.89`, `1.10`, `1e400`, `-0`.
  *
- * A decoded value holds one only where a plain JavaScript number would lose something, be it the value or only the text, and for
- * whole numbers beyond 2^53; all other numbers are plain. It is written back digit for digit by `JSON.stringify`. `Number(x)`, `x + 1` and `x < y` use the
- * nearest double; use `compareNumbers` where digits matter, and `toDouble` instead of `typeof x === 'number'`.
+ * A decoded value contains an `ExactNumber` only where a plain number would lose the value or the original text, and for whole numbers
+ * beyond 2^53. All other numbers are plain. `JSON.stringify` writes it digit for digit. `Number(x)`, `x + 1` and `x < y` use the nearest
+ * double. Use `compareNumbers` where all digits matter, and `toDouble` instead of `typeof x === 'number'`.
  */
 export class ExactNumber {
   /** A JSON number. */
@@ -21,7 +21,7 @@ export class ExactNumber {
     this.text = text
   }
 
-  /** The double of the same decimal value (`1.1` for `1.10`); undefined: no double has it. */
+  /** The double with the same decimal value (`1.1` for `1.10`); undefined if no double has it. */
   get plain(): number | undefined {
     if (this.known === null) {
       const nearest = Number(this.text)
@@ -30,13 +30,16 @@ export class ExactNumber {
     return this.known
   }
 
-  /** As `plain`, up to 2^53: from there on the digits that a double prints are not its binary value, and `x - y` or `BigInt(x)` use that. */
+  /**
+   * As `plain`, but only up to 2^53. Beyond it, the digits that a double prints can differ from its binary value, which `x - y` and
+   * `BigInt(x)` use.
+   */
   get safe(): number | undefined {
     const { plain } = this
     return plain !== undefined && isUnambiguous(plain) ? plain : undefined
   }
 
-  /** The nearest double; an infinity for a number beyond its range. */
+  /** The nearest double; infinity for a number beyond its range. */
   valueOf(): number {
     return Number(this.text)
   }
@@ -55,23 +58,26 @@ const raw = (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON
 export const isJsonNumber = (text: string): boolean => NUMBER.test(text)
 
 /**
- * Has a finite double one value, whether it is read as its shortest digits or in binary? From 2^53 on it has two: 1234567890123456800
- * is 1234567890123456768 in binary.
+ * True for a finite double within ±(2^53 - 1). Beyond it, the shortest digits of a double can differ from its binary value:
+ * 1234567890123456800 is 1234567890123456768 in binary.
  */
 export const isUnambiguous = (x: number): boolean => x <= Number.MAX_SAFE_INTEGER && x >= -Number.MAX_SAFE_INTEGER
 
-/** The nearest double of a number of a record, be it plain or exact; undefined: the value is something else. */
+/** The nearest double of a plain or exact number; undefined for other values. */
 export function toDouble(value: unknown): number | undefined {
   if (typeof value === 'number') return value
   return value instanceof ExactNumber ? Number(value.text) : undefined
 }
 
-/** The plain number where it has the same decimal value, else the exact one. */
+/** The plain number if it has the same decimal value, otherwise the exact number. */
 export function simplest(x: ExactNumber): number | ExactNumber {
   return x.plain ?? x
 }
 
-/** By decimal value, where that of a plain number is its shortest digits: `1.10` equals 1.1, 2^53 + 1 is above 2^53. NaN is below all. */
+/**
+ * Compares by decimal value; the value of a plain number is its shortest digits. `1.10` equals 1.1, and 2^53 + 1 is greater than 2^53. NaN
+ * is less than all others.
+ */
 export function compareNumbers(a: number | ExactNumber, b: number | ExactNumber): number {
   const [x, y] = [typeof a === 'number' ? a : a.plain, typeof b === 'number' ? b : b.plain]
   if (x !== undefined && y !== undefined) return x < y ? -1 : x > y ? 1 : x === y ? 0 : Number.isNaN(x) ? (Number.isNaN(y) ? 0 : -1) : 1
@@ -80,7 +86,7 @@ export function compareNumbers(a: number | ExactNumber, b: number | ExactNumber)
   return compareParts(partsOf(String(a)), partsOf(String(b)))
 }
 
-/** One text for all spellings of a value, for keys of state: `1.10`, `1.1` and `11e-1` give `1.1`. */
+/** One text for all spellings of a value, for state keys: `1.10`, `1.1` and `11e-1` give `1.1`. */
 export function canonicalText(x: number | ExactNumber): string {
   const plain = typeof x === 'number' ? x : x.plain
   if (plain !== undefined) return String(plain)
@@ -93,16 +99,16 @@ export function canonicalText(x: number | ExactNumber): string {
   return `${sign}${digits[0]}${digits.length > 1 ? `.${digits.slice(1)}` : ''}e${exactPoint(parts) - 1n}`
 }
 
-/** `0.DIGITS * 10^point`; digits without zeros at either end, empty for zero. */
+/** `0.DIGITS * 10^point`. `digits` has no zeros at either end and is empty for zero. */
 export interface Parts {
   readonly negative: boolean
   readonly digits: string
   readonly point: number
-  /** The point, where a double does not hold it: `1e99999999999999999999` is a JSON number, too. */
+  /** The point, if a double cannot represent it: `1e99999999999999999999` is a valid JSON number. */
   readonly far?: bigint
 }
 
-/** Of a JSON number, or of a finite number as JavaScript prints it. */
+/** The parts of a JSON number, or of a finite number as JavaScript prints it. */
 export function partsOf(text: string): Parts {
   const match = NUMBER.exec(text)
   if (!match) throw new TypeError(`not a number: ${text.slice(0, 80)}`)
@@ -118,7 +124,7 @@ export function partsOf(text: string): Parts {
   return { negative: sign === '-', digits: all.slice(from, to), point, far }
 }
 
-/** The point of a number, whatever its size. */
+/** The point of a number of any size. */
 const exactPoint = ({ point, far }: Parts): bigint => far ?? BigInt(point)
 
 function comparePoints(a: Parts, b: Parts): number {

@@ -1,13 +1,11 @@
-/** JSON in and out, with every number as it was written: the one place where records and state are parsed and written. */
+/** Parses and writes the JSON of records and state, and preserves the text of every number. */
 import { DataError, DecodeError } from './errors.ts'
 import { ExactNumber, isJsonNumber, isUnambiguous } from './exact-number.ts'
 
-/** How deep a record may be nested unless the pipeline's `limits.depth` says otherwise. */
+/** Maximum nesting depth of a record unless `limits.depth` is set. */
 export const DEFAULT_DEPTH = 256
 
-/**
- * What it takes to parse some bytes. `whole`: plain, and one object or array from the first byte to the last, without escapes.
- */
+/** The kind of parsing that the bytes need. `whole`: plain, and one object or array from the first byte to the last, without escapes. */
 export const Need = { plain: 0, unicode: 1, exact: 2, tooDeep: 3, whole: 4 } as const
 export type Need = (typeof Need)[keyof typeof Need]
 
@@ -18,13 +16,12 @@ const POINT = 46
 const ZERO = 48
 const NINE = 57
 const isExponent = (c: number): boolean => c === 101 || c === 69
-/** Of fewer characters a double keeps all digits. */
+/** A double preserves all digits of shorter numbers. */
 const LONG = 16
 
 /**
- * Looks for what `JSON.parse` would lose: long numbers, exponents, zeros at the end of a fraction, `-0`, and names with an escape
- * (see `readValid`). It sees every byte once, at less than 1 ns each, so that the common record costs no more. It errs only toward `exact`,
- * and leaves validity to the parser.
+ * Finds input that `JSON.parse` would change: long numbers, exponents, zeros at the end of a fraction, `-0`, and names with an escape (see
+ * `readValid`). It reads each byte once, in less than 1 ns. It errs only toward `exact`, and leaves validation to the parser.
  */
 export function inspect(p: Uint8Array, limit: number): Need {
   const n = p.length
@@ -83,25 +80,25 @@ function colonAt(p: Uint8Array, at: number): boolean {
 }
 
 /**
- * JSON text as a value: like JSON.parse, with an `ExactNumber` for each number that a double would change.
- * @throws {SyntaxError} as JSON.parse does
- * @throws {DecodeError} when it is nested more than `limit` levels deep
+ * Parses JSON text like `JSON.parse`, with an `ExactNumber` for each number that a double would change.
+ * @throws {SyntaxError} as `JSON.parse` does
+ * @throws {DecodeError} when the text is nested more than `limit` levels deep
  */
 export function parseJson(text: string, limit = Number.POSITIVE_INFINITY): unknown {
   const marked = markExact(text, limit)
   if (marked === ESCAPED_NAME) {
-    // For its error, where there is one.
+    // Throws the error of malformed JSON.
     JSON.parse(text)
     return readValid(text)
   }
   if (marked === undefined) return JSON.parse(text)
-  // A text of the record could be taken for one of ours.
+  // A text of the record could look like a marked number.
   if (text.includes(MARK) || /\\u007f/i.test(text)) return JSON.parse(text, keepSource as Parameters<typeof JSON.parse>[1])
   let value: unknown
   try {
     value = JSON.parse(marked)
   } catch {
-    // For an error with the right position.
+    // Parses the original text, so that the error has the right position.
     return JSON.parse(text)
   }
   return unmark(value)
@@ -110,13 +107,13 @@ export function parseJson(text: string, limit = Number.POSITIVE_INFINITY): unkno
 export const tooDeep = (limit: number): DecodeError =>
   new DecodeError(`the record is nested more than ${limit} levels deep; to allow more, set \`limits: { depth: … }\` in the pipeline`)
 
-/** In front of digits that pass JSON.parse as a string. */
+/** Prefix of the strings that carry the digits of exact numbers through `JSON.parse`. */
 const MARK = '\x7f'
 const MARK_CODE = 127
 
 /**
- * The text with the numbers that need it as marked strings, so that the native parser does the rest: several times faster than a
- * reviver. Undefined: there are none.
+ * The text with exact numbers replaced by marked strings, so that the native parser can read it: several times faster than a reviver.
+ * Undefined: there are no exact numbers.
  */
 function markExact(text: string, limit: number): string | typeof ESCAPED_NAME | undefined {
   const n = text.length
@@ -148,7 +145,7 @@ function markExact(text: string, limit: number): string | typeof ESCAPED_NAME | 
       }
       if (digits && i - start < LONG && isKept(text, start, point, i)) continue
       const token = text.slice(start, i)
-      // In the place of a key, or not a number at all: for the parser to refuse.
+      // A token in the place of a key, or an invalid number, is left to the parser, which rejects it.
       if (isPlain(Number(token), token) || !isJsonNumber(token) || nextOf(text, i) === 58) continue
       out += `${text.slice(copied, start)}"${MARK}${token}"`
       copied = i
@@ -161,9 +158,9 @@ function markExact(text: string, limit: number): string | typeof ESCAPED_NAME | 
 }
 
 /**
- * Reads JSON that is known to be valid, without the engine's reader of objects. That takes a name with an escape for another one: V8
- * compares the text of a name with the next name of an object that it has seen before, and if that has a backslash in the place of the
- * escape, `{"x":1,"\\u0061":5}` becomes `{"x":1,"\\":5}` (Node 24).
+ * Reads valid JSON without the object reader of the engine, which can confuse a name that has an escape with another name. V8 compares the
+ * text of a name with the next name of a known object. If that name has a backslash in the place of the escape, `{"x":1,"\\u0061":5}`
+ * becomes `{"x":1,"\\":5}` (Node.js 24).
  */
 function readValid(text: string): unknown {
   let i = 0
@@ -191,7 +188,7 @@ function readValid(text: string): unknown {
     const x = Number(token)
     return isPlain(x, token) ? x : new ExactNumber(token)
   }
-  /** Behind an opening bracket. */
+  /** Reads the items between brackets; starts at the opening bracket. */
   const items = (close: number, read: () => void): void => {
     i++
     while (next() !== close) {
@@ -225,25 +222,25 @@ function readValid(text: string): unknown {
 }
 
 const COMMA = 44
-/** What ends a number or a word: white space, a comma, a bracket. */
+/** The bytes that end a number or a word: white space, a comma, a closing bracket. */
 const END: ReadonlySet<number> = new Set([9, 10, 13, 32, COMMA, 93, 125])
 const ESCAPED_NAME = Symbol('a name has an escape')
 
-/** Does a double print a short number, written without an exponent, as it is? */
+/** True if a double prints a short number without an exponent unchanged. */
 function isKept(text: string, start: number, point: number, end: number): boolean {
   if (point === 0) return !(text.charCodeAt(start) === MINUS && text.charCodeAt(start + 1) === ZERO)
-  // Below 0.000001 it prints an exponent.
+  // Below 0.000001 a double prints an exponent.
   return text.charCodeAt(end - 1) !== ZERO && !(end - point > 7 && text.startsWith('000000', point + 1))
 }
 
-/** The next character that is not white space. */
+/** The first character at or after `at` that is not white space. */
 function nextOf(text: string, at: number): number {
   let i = at
   while (text.charCodeAt(i) <= 32) i++
   return text.charCodeAt(i)
 }
 
-/** In place: the value has no other reference yet. */
+/** Changes the value in place, because it has no other reference yet. */
 function unmark(value: unknown): unknown {
   if (typeof value === 'string') return value.charCodeAt(0) === MARK_CODE ? new ExactNumber(value.slice(1)) : value
   if (typeof value !== 'object' || value === null) return value
@@ -266,12 +263,13 @@ function keepSource(_: string, value: unknown, context: { readonly source?: stri
   return typeof value === 'number' && !isPlain(value, context.source!) ? new ExactNumber(context.source!) : value
 }
 
-/** Is nothing lost when the double takes the place of the number as it was written? */
+/** True if a double prints the number exactly as written. */
 export const isPlain = (x: number, text: string): boolean => String(x) === text && isUnambiguous(x)
 
 /**
- * A value as JSON text, exact numbers digit for digit.
- * @throws {DataError} for whatever JSON cannot say or hold: a BigInt, a cycle, a function, nesting or length beyond what the engine takes
+ * A value as JSON text; exact numbers keep their digits.
+ * @throws {DataError} for a value that JSON cannot represent (a BigInt, a cycle, a function), and for nesting or length beyond the limits
+ * of the engine
  */
 export function encodeJson(value: unknown): string {
   let text: string | undefined
@@ -285,19 +283,19 @@ export function encodeJson(value: unknown): string {
   return text
 }
 
-/** Far beyond any record; a value that contains itself gets there, too. */
+/** Nesting limit for values of plugins. A value that contains itself exceeds it, too. */
 const PLUGIN_DEPTH = 1000
 
 /**
- * Why a value that a plugin made is not JSON, or would not be what it was: NaN becomes null, a Map `{}`. Undefined: it is JSON.
- * What a step emits is checked once, where it is made, so that no sink and no state has to expect anything else.
+ * Why a value of a plugin is not JSON, or would change as JSON: NaN becomes null, a Map becomes `{}`. Undefined: it is JSON. Values are
+ * checked once, when a step emits them, so sinks and state receive only JSON.
  */
 export function jsonProblem(value: unknown): string | undefined {
   if (value === undefined) return 'it is undefined'
   try {
     return problemIn(value, 0)
   } catch (error) {
-    // A getter, a Proxy.
+    // Thrown by a getter or a Proxy.
     return `reading it failed: ${reason(error)}`
   }
 }

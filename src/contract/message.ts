@@ -1,16 +1,16 @@
-/** The message: one event, with the bytes it came with. */
+/** The message: one record with its original bytes. */
 import { isAscii, isUtf8 } from 'node:buffer'
 import { DecodeError } from './errors.ts'
 import { DEFAULT_DEPTH, encodeJson, inspect, Need, parseJson, tooDeep } from './json.ts'
 import type { RecordShapes } from './record-shapes.ts'
 
-/** One header: name and bytes. A list, not a map: Kafka allows a name twice, and a mirror must not change that. */
+/** One header: name and bytes. Headers are a list because Kafka allows duplicate names, and a copied record must keep them. */
 export type Header = readonly [name: string, value: Buffer | string | null]
 
-/** How a source's bytes become values. `json`: parsed, must be valid UTF-8. `text`: a string. `bytes`: a Buffer. */
+/** How the bytes of a source become values. `json`: parsed, must be valid UTF-8. `text`: a string. `bytes`: a Buffer. */
 export type Format = 'json' | 'text' | 'bytes'
 
-/** Where a batch came from; one object shared by all its messages. */
+/** The origin of a batch: one object, shared by all its messages. */
 export interface Origin {
   /** The lane's id, e.g. `ticks.BTCUSDT/0`. */
   readonly lane: string
@@ -20,74 +20,74 @@ export interface Origin {
   readonly partition?: number
   readonly format: Format
   /**
-   * Distinguishes contents that had the same lane and offsets at different times: a file written anew, a topic deleted and created
-   * again. The same after a restart, as long as the content is the same; undefined: the lane and the offset are all that is known.
+   * Distinguishes contents that had the same lane and offsets at different times: a file that was rewritten, a topic that was deleted and
+   * created again. Stable across restarts as long as the content is the same. Undefined: only the lane and the offset are known.
    */
   readonly generation?: string
-  /** Where the record lies in the lane, when that is not its `offset`: a dead letter that runs again has the offset of its source. */
+  /** The offset in the lane, if it differs from `offset`: a replayed dead letter keeps the offset in its source topic. */
   readonly at?: number
 }
 
 /**
- * Which result of a step over many records a message is, in place of a position: the same whenever the step makes it of the same records
- * again. Sinks build idempotency keys from it.
+ * Identifies a message that a step made from many records. It replaces the offset and is the same whenever the step makes the message again
+ * from the same records. Sinks derive idempotency keys from it.
  */
 export type ResultId = {
-  /** The step that made it. */
+  /** The step that made the message. */
   readonly step: string
   readonly key: string | null
-  /** The window, epoch ms, its end exclusive. A backfill keeps the results that end within its bounds. */
+  /** The window in epoch ms, end exclusive. A backfill keeps the results whose end is within its bounds. */
   readonly start: number
   readonly end: number
-  /** Several results of one window are numbered: revisions of a bar, the messages that an interval lets through. */
+  /** Number of the result within its window: revisions of a bar, or messages that an interval passes on. */
   readonly pane?: number
-  /** As `Origin.generation`, of the records that it was made of. */
+  /** `Origin.generation` of the records that the message was made from. */
   readonly generation?: string
 }
 
-/** Place in the lane: what a rewind goes back to. */
+/** The offset in the lane, which a restore goes back to. */
 export const laneOffset = (m: Message): number => m.origin?.at ?? m.offset
 
 /**
- * One event. A class, not a literal, so that every message has one hidden shape and property access stays monomorphic.
+ * One record. It is a class so that every message has the same hidden shape and property access stays monomorphic.
  *
- * `value` is decoded on first read. Reading does not change the message: as long as `value` is not assigned, it leaves
- * with the bytes it came with. Treat a value as immutable; to change a message assign `value` (the same object again is
- * fine after an in-place change), which marks it changed. `payload`, `keyBytes` and `offset` always stay those of the
- * source record, also on messages made by `derive`, so that a dead letter carries the original bytes.
+ * `value` is decoded at the first read. Reading does not change the message: unless `value` is assigned, the message is written with its
+ * original bytes. Treat a value as immutable. To change a message, assign `value`, which marks it as changed; the same object is allowed
+ * after an in-place change. `payload`, `keyBytes` and `offset` always belong to the source record, also in messages made by `derive`, so a
+ * dead letter contains the original bytes.
  */
 export class Message {
   headers: readonly Header[] | undefined
-  /** Source record's bytes; `null`: a tombstone, or a message that has no source record. */
+  /** Bytes of the source record. `null`: a tombstone, or a message without a source record. */
   readonly payload: Buffer | null
-  /** Source record's key bytes. */
+  /** Key bytes of the source record. */
   readonly keyBytes: Buffer | null
-  /** Source record's offset (line number, row id…) within its lane, -1 when it has none. */
+  /** Offset of the source record (line number, row id) in its lane; -1 if it has none. */
   readonly offset: number
   readonly origin: Origin | undefined
-  /** Set by a source that could not even unpack the record (unknown compression…): the runtime dead-letters it. */
+  /** Set by a source that cannot unpack the record (for example, unknown compression). The runtime dead-letters the record. */
   failure: Error | undefined
-  /** Which part of the source record it was made of, e.g. `rows[3]`; undefined: all of it. */
+  /** The part of the source record that the message was made from, such as `rows[3]`; undefined: the whole record. */
   part: string | undefined
-  /** Of a message that stands for many records, such as the result of a window. */
+  /** Set on a message that was made from many records, such as the result of a window. */
   result: ResultId | undefined
   /**
-   * Behind a step that brings several lanes together: the time that all of them have reached, epoch ms. What is older may still come from
-   * one of them. Undefined: the lane's own messages say how far time has come.
+   * After a step that merges lanes: the event time that all of them have reached, epoch ms. Older records can still arrive from a lane.
+   * Undefined: the messages of the lane itself advance event time.
    */
   clock: number | undefined
   private _time: number
-  /** Undefined: `time` still is the record's. A second number in each message would be a second allocation. */
+  /** Undefined while `time` is the time of the record. A second number in each message would be a second allocation. */
   private _recordTime: number | undefined
   private _value: unknown
   private _key: string | null | undefined
-  /** The key is ours, not the source record's bytes. */
+  /** The key was assigned or passed to the constructor; otherwise it is decoded from `keyBytes`. */
   private _ownKey: boolean
   private _state: number
 
   /**
-   * For transforms and tests: a message made of a value. Sources that have bytes use `Message.fromRecord`;
-   * transforms that make a message out of another prefer `derive`. A `key` of undefined keeps the source record's key.
+   * Creates a message from a value, for transforms and tests. Sources with bytes use `Message.fromRecord`; transforms that make a message
+   * from another one prefer `derive`. With `key` undefined, the key of the source record is kept.
    */
   constructor(
     value: unknown,
@@ -117,7 +117,7 @@ export class Message {
     this._state = CHANGED
   }
 
-  /** A message that still is the record it was read from: value and key are decoded on first access. */
+  /** A message with the bytes of its record: value and key are decoded at the first access. */
   static fromRecord(
     payload: Buffer | null,
     keyBytes: Buffer | null,
@@ -133,7 +133,7 @@ export class Message {
     return m
   }
 
-  /** Event time in epoch milliseconds: the source's best guess (a Kafka record's timestamp, else the time of reading). */
+  /** Event time in epoch ms. Initially the timestamp of the source record, such as that of a Kafka record, or the time of reading. */
   get time(): number {
     return this._time
   }
@@ -143,12 +143,15 @@ export class Message {
     this._time = t
   }
 
-  /** The source record's own time in epoch milliseconds, whatever `time` became on the way; of a message made of several records, the newest one's. */
+  /**
+   * Time of the source record in epoch ms, regardless of changes to `time`. For a message made from several records, the time of the newest
+   * one.
+   */
   get recordTime(): number {
     return this._recordTime ?? this._time
   }
 
-  /** Decoded value. @throws {DecodeError} when the bytes are not what the source's `format` says. */
+  /** The decoded value. @throws {DecodeError} when the bytes do not match the `format` of the source. */
   get value(): unknown {
     if (this._state === RAW) {
       this._value = decode(this.payload, this.origin!.format, DEFAULT_DEPTH)
@@ -158,7 +161,7 @@ export class Message {
   }
 
   /**
-   * Reads the value, unless that has been done, with a bound of its own for nesting. `need`: what `inspect` has found already.
+   * Decodes the value with its own nesting limit, unless it is decoded already. `need`: a known result of `inspect`.
    * @throws {DecodeError} as `value` does.
    */
   decode(depth: number, need?: Need): void {
@@ -167,12 +170,12 @@ export class Message {
     this._state = READ
   }
 
-  /** For `BatchDecoder`: bytes of JSON that are still to be read. */
+  /** For `BatchDecoder`: JSON bytes that are not decoded yet. */
   get rawJson(): Buffer | null {
     return this._state === RAW && this.failure === undefined && this.origin!.format === 'json' ? this.payload : null
   }
 
-  /** For `BatchDecoder`: the value of these bytes. */
+  /** For `BatchDecoder`: sets the decoded value of the bytes. */
   setParsed(value: unknown): void {
     this._value = value
     this._state = READ
@@ -183,7 +186,9 @@ export class Message {
     this._state = CHANGED
   }
 
-  /** Ordering and state key; `null` when there is none. Bytes that are not UTF-8 read as `keyTextOf` says; `keyBytes` has them exactly. */
+  /**
+   * Key for order and state; `null` if there is none. Bytes that are not UTF-8 are converted by `keyTextOf`; `keyBytes` has them unchanged.
+   */
   get key(): string | null {
     if (this._key === undefined) this._key = this.keyBytes === null ? null : keyTextOf(this.keyBytes)
     return this._key
@@ -194,12 +199,12 @@ export class Message {
     this._ownKey = true
   }
 
-  /** True when `value` was assigned: the message no longer leaves with its source bytes. */
+  /** True if `value` was assigned: the message is no longer written with its original bytes. */
   get changed(): boolean {
     return this._state === CHANGED
   }
 
-  /** A new message from the same source record: same key and time unless given, same headers. */
+  /** A new message from the same source record, with the same headers, and with the same key and time unless others are given. */
   derive(value: unknown, key: string | null | undefined = this._ownKey ? this._key : undefined, time: number = this.time): Message {
     const recordTime = time === this._time ? this._recordTime : this.recordTime
     const m = new Message(value, key, time, this.headers, this.offset, this.origin, this.payload, this.keyBytes, recordTime)
@@ -210,13 +215,13 @@ export class Message {
   }
 
   /**
-   * Takes note of messages as their source made them, for the runtime.
-   * @returns the same messages anew, whatever steps have assigned to the ones that are given
+   * For the runtime: saves messages as their source made them.
+   * @returns a function that makes the same messages again, without the assignments of steps
    */
   static keep(given: readonly Message[]): () => Message[] {
     const messages = given.slice()
     let headers: Message['headers'][] | undefined
-    // Most are nothing but their record, and can be made of it again.
+    // Most messages can be made again from their record alone.
     let copies: (Message | undefined)[] | undefined
     for (let i = 0; i < messages.length; i++) {
       const m = messages[i]
@@ -233,7 +238,7 @@ export class Message {
       })
   }
 
-  /** Something was assigned, or the value is not that of the bytes. */
+  /** A field was assigned, or the value does not come from the bytes. */
   private get isMore(): boolean {
     const { _state, _ownKey, _recordTime, part, result, clock } = this
     return _state === CHANGED || _ownKey || _recordTime !== undefined || part !== undefined || result !== undefined || clock !== undefined
@@ -243,7 +248,7 @@ export class Message {
     const { payload, keyBytes, offset, origin } = this
     const m = new Message(this._value, this._key, this._time, this.headers, offset, origin, payload, keyBytes, this._recordTime)
     m._ownKey = this._ownKey
-    // A value that was parsed is parsed again: a step may have written into it.
+    // A parsed value is parsed again, because a step may have changed it in place.
     m._state = this._state === READ ? RAW : this._state
     m.failure = this.failure
     m.part = this.part
@@ -253,7 +258,8 @@ export class Message {
   }
 
   /**
-   * What a sink writes: the untouched source bytes, or the value as JSON text (Buffers, and strings of a `text` source, as they are; null: a tombstone).
+   * The value to write: the original bytes, or the value as JSON text. Buffers and strings of a `text` source are written unchanged; null
+   * is a tombstone.
    * @throws {DataError} for a value that cannot be written as JSON
    */
   encode(): Buffer | string | null {
@@ -265,15 +271,15 @@ export class Message {
     return encodeJson(v)
   }
 
-  /** The key a sink writes: the source record's bytes unless `key` was assigned. */
+  /** The key to write: the key bytes of the source record unless `key` was assigned. */
   encodeKey(): Buffer | string | null {
     return this._ownKey ? this._key! : this.keyBytes
   }
 }
 
 /**
- * A key as text, another one for other bytes: those that are not UTF-8, such as a binary number, are U+FFFD and their hexadecimal digits.
- * As text alone, all of them would have U+FFFD in the same places, and count as one key.
+ * A key as text, different for different bytes. Bytes that are not UTF-8, such as a binary number, become U+FFFD followed by their
+ * hexadecimal digits. Plain decoding would replace all of them by U+FFFD and make different keys equal.
  */
 export function keyTextOf(bytes: Buffer): string {
   const text = bytes.toString()
@@ -286,39 +292,45 @@ const CHANGED = 2
 
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** Records are parsed together up to this size: a larger text would not be a young object, and costs more than the join saves. */
+/**
+ * Maximum size of jointly parsed records. A longer text would not be allocated as a young object, which costs more than joint parsing
+ * saves.
+ */
 const JOINED_BYTES = 1 << 16
-/** A larger record is parsed on its own: the call is a small part of its cost. */
+/** Records larger than this are parsed alone: the parser call is a small part of their cost. */
 const MAX_JOINED = 1 << 12
 
 const joined = Buffer.allocUnsafeSlow(JOINED_BYTES)
 joined[0] = 91
 
 /**
- * Reads the values of a batch: records of a known shape by that shape. The others that are one plain object or array each are parsed
- * together, as the items of one array. That takes a quarter less time than one call of the parser per record, which learns the shape of
- * the objects anew each time.
+ * Decodes the values of a batch. Records with a known shape are read by that shape. Other records that are one plain object or array each
+ * are parsed together, as the items of one array. This takes a quarter less time than one parser call per record, because the parser
+ * otherwise learns the shape of the objects in every call.
  *
- * `inspect` has seen that the brackets of such a record close at its last byte and not before. Therefore, if the array is valid JSON, each
- * record is exactly one item of it. If it is not, each record is parsed on its own, and the malformed one fails alone.
+ * `inspect` has verified that the outer bracket of such a record closes at its last byte and not before. If the array is valid JSON, each
+ * record is therefore exactly one item. Otherwise each record is parsed alone, and only the malformed one fails.
  */
 export class BatchDecoder {
   private readonly messages: readonly Message[]
   private readonly depth: number
   private readonly shapes: RecordShapes
-  /** The messages from `start` to `end` were looked at; `needs` says what each of them needs, undefined: it is not raw JSON. */
+  /**
+   * The messages from `start` to `end` are inspected. `needs` has the result for each of them; undefined: it needs no further parsing, or
+   * is not raw JSON.
+   */
   private start = 0
   private end = 0
   private readonly needs: (Need | undefined)[] = []
 
-  /** `shapes`: of the batches before, read with the same bound for nesting. */
+  /** @param shapes of earlier batches, read with the same nesting limit */
   constructor(messages: readonly Message[], depth: number, shapes: RecordShapes) {
     this.messages = messages
     this.depth = depth
     this.shapes = shapes
   }
 
-  /** Reads the value of the message at `i`, unless that has been done. Call it in order. @throws {DecodeError} */
+  /** Decodes the value of message `i`, unless it is decoded already. Call it in ascending order. @throws {DecodeError} */
   decode(i: number): void {
     if (i >= this.end) this.readAhead(i)
     this.messages[i].decode(this.depth, this.needs[i - this.start])
@@ -374,7 +386,7 @@ function decode(payload: Buffer | null, format: Format, depth: number, known?: N
   if (format === 'text') return decodeText(payload)
   const need = known ?? inspect(payload, depth)
   if (need === Need.tooDeep) throw tooDeep(depth)
-  // latin1 is several times faster than UTF-8, and right whenever no byte has its high bit set.
+  // latin1 decodes several times faster than UTF-8, and gives the same text if all bytes are ASCII.
   const text = need === Need.plain || need === Need.whole ? payload.toString('latin1') : decodeText(payload)
   try {
     return need === Need.exact ? parseJson(text, depth) : JSON.parse(text)

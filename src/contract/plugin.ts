@@ -1,4 +1,4 @@
-/** Everything a plugin author imports: the message, the three plugin kinds, and the errors. */
+/** The exports for plugin authors: the message, the three kinds of plugins, and the errors. */
 export * from './advanced.ts'
 export * from './authoring.ts'
 export * from './errors.ts'

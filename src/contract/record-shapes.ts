@@ -3,17 +3,17 @@ import { isAscii } from 'node:buffer'
 import { ExactNumber, isJsonNumber } from './exact-number.ts'
 import { isPlain } from './json.ts'
 
-/** Shapes that are tried for a record. */
+/** Maximum number of remembered shapes. */
 const MAX_SHAPES = 4
 const MAX_SCALARS = 64
-/** Of a record that a shape is made of. */
+/** Maximum size of a record that a shape is made from. */
 const MAX_BYTES = 1 << 12
-/** Longer texts are rarely repeated. */
+/** Longer texts are not cached, because they rarely repeat. */
 const MAX_KEPT = 32
 const TEXTS = 256
-/** With more texts that were not seen before than this, `JSON.parse` is as fast. */
+/** With more new texts than this per record, `JSON.parse` is as fast. */
 const MAX_NEW_TEXTS = 2
-/** Records that are parsed without shapes after more than a fifth of the records before had none. Doubled each time. */
+/** Number of records that are parsed without shapes after more than a fifth of the previous records matched none. Doubled each time. */
 const PAUSE = 4096
 const MAX_CREDIT = 256
 const PRICE = 4
@@ -24,7 +24,7 @@ const POINT = 46
 const ZERO = 48
 const NINE = 57
 
-/** What all records of a shape have in common: the bytes before each scalar and after the last one. */
+/** The common parts of all records of a shape: the bytes before each scalar and after the last one. */
 interface Shape {
   readonly between: readonly Uint8Array[]
   readonly end: Uint8Array
@@ -32,12 +32,12 @@ interface Shape {
 }
 
 /**
- * The shapes of the records of one source. A record has a known shape if its bytes between the scalars are those of a record that
- * `JSON.parse` has accepted, and its scalars are valid JSON: then it is valid as a whole, and its value is built without parsing it.
+ * The shapes of the records of one source. A record has a known shape if its bytes between the scalars equal those of a record that
+ * `JSON.parse` accepted, and its scalars are valid JSON. Then the record is valid JSON, and its value is built without parsing.
  */
 export class RecordShapes {
   private readonly shapes: Shape[] = []
-  /** Short texts by their hash: a text that repeats is not made again. */
+  /** Short texts by hash, so that repeated texts are not allocated again. */
   private readonly texts: string[] = Array.from({ length: TEXTS }, () => '')
   private readonly scalars: unknown[] = Array.from({ length: MAX_SCALARS })
   private newTexts = 0
@@ -45,17 +45,17 @@ export class RecordShapes {
   private credit = MAX_CREDIT
   private pause = 0
   private nextPause = PAUSE
-  /** Records without a shape since the last one was learned, and how many it takes to learn another. */
+  /** Records without a known shape since the last shape was learned, and the number of them before another one is learned. */
   private misses = 0
   private patience = 1
   private readonly depth: number
 
-  /** `depth`: the bound for nesting. */
+  /** @param depth the nesting limit */
   constructor(depth: number) {
     this.depth = depth
   }
 
-  /** The value of the record, as `parseJson` reads it; undefined: no shape fits. */
+  /** The value of the record, as `parseJson` returns it; undefined if no shape matches. */
   parse(p: Buffer): unknown {
     if (this.pause > 0) {
       this.pause--
@@ -79,7 +79,7 @@ export class RecordShapes {
     return undefined
   }
 
-  /** Remembers the shape of a record that has none of the known ones; less and less often, as long as such records keep coming. */
+  /** Learns the shape of a record that matches no known shape. It learns less often while such records continue. */
   private learn(p: Buffer): void {
     if (++this.misses < this.patience) return
     this.misses = 0
@@ -100,7 +100,7 @@ export class RecordShapes {
     this.patience = 1
   }
 
-  /** Fills `scalars`. @returns false when the record has another shape. */
+  /** Fills `scalars`. @returns false when the record has another shape */
   private read(p: Buffer, { between, end }: Shape): boolean {
     this.at = 0
     for (let k = 0; k < between.length; k++) {
@@ -136,7 +136,7 @@ export class RecordShapes {
     let hash = 0
     let c: number
     while ((c = p[at]) !== QUOTE) {
-      // Also where the record has ended: there it is undefined.
+      // Also true at the end of the record, where `c` is undefined.
       if (!(c >= 32 && c < 128) || c === 92) return false
       hash = (Math.imul(hash, 31) + c) | 0
       at++
@@ -185,20 +185,20 @@ export class RecordShapes {
         c = p[++at]
       }
       fraction = at - point - 1
-      // A zero at the end, or no digit behind the point.
+      // A zero at the end, or no digit after the point.
       if (p[at - 1] === ZERO || fraction === 0) return this.readRareNumber(p, k)
     }
-    // Up to 15 digits make an exact integer, and dividing it by an exact power of ten rounds once: to what JSON.parse reads.
+    // Up to 15 digits are an exact integer. Division by an exact power of ten rounds once, which gives the result of JSON.parse.
     if (at - start > 15 || digits === 0 || (digits > 1 && p[first] === ZERO) || c === 101 || c === 69) return this.readRareNumber(p, k)
     const x = fraction === 0 ? whole : whole / POWERS[fraction]
-    // A double prints these in another way.
+    // A double prints these numbers in another notation.
     if (negative ? x === 0 || (fraction > 0 && x < 1e-6) : fraction > 0 && x < 1e-6) return this.readRareNumber(p, k)
     this.scalars[k] = negative ? -x : x
     this.at = at
     return true
   }
 
-  /** Of many digits, with an exponent, or written in another way than a double prints it. */
+  /** Reads a number with many digits, with an exponent, or in a notation that differs from what a double prints. */
   private readRareNumber(p: Buffer, k: number): boolean {
     const start = this.at
     let at = start
@@ -216,10 +216,10 @@ export class RecordShapes {
 
 const POWERS = Array.from({ length: 16 }, (_, i) => 10 ** i)
 
-/** Undefined: the record is malformed, not plain ASCII or large, has no scalars, or a name that an object literal takes for something else. */
+/** Undefined: the record is malformed, large or not plain ASCII, has an escape or no scalars, is too deep, or has a `__proto__` key. */
 function shapeOf(record: Buffer, limit: number): Shape | undefined {
   if (record.length > MAX_BYTES || !isAscii(record) || record.includes(92)) return undefined
-  // It may be a part of a large buffer.
+  // Copied, because the record may be part of a large buffer.
   const p = Buffer.from(record)
   try {
     JSON.parse(p.toString('latin1'))
@@ -279,5 +279,5 @@ function shapeOf(record: Buffer, limit: number): Shape | undefined {
   return { between, end: p.subarray(from), build }
 }
 
-/** What ends a number or a word: white space, a comma, a bracket. */
+/** The bytes that end a number or a word: white space, a comma, a closing bracket. */
 const ENDS: ReadonlySet<number> = new Set([9, 10, 13, 32, 44, 93, 125])

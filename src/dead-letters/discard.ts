@@ -1,4 +1,4 @@
-/** Marks dead letters as done without replaying them. */
+/** Marks dead letters as processed without replaying them. */
 import type { DeadLetterReader, Logger } from '../contract/plugin.ts'
 import { LaneState } from '../runtime/state.ts'
 import type { DeadLetter } from '../kit/dead-letter/read.ts'
@@ -6,7 +6,7 @@ import { Marks, readMarks, STORE } from './marks.ts'
 import { markLane, openMarkStore, quietContext, type WithDlq } from './mark-store.ts'
 import { scan } from './scan.ts'
 
-/** @returns how many were, or with `dry` would be, discarded. @throws {FencedError} if a replay or another discard has started. */
+/** @returns the number of dead letters; `dry` only counts them. @throws {FencedError} if a replay or another discard has started */
 export async function discard(options: {
   readonly pipeline: WithDlq
   readonly box: DeadLetterReader

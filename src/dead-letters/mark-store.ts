@@ -1,6 +1,6 @@
 /**
- * Stores which dead letters of a pipeline are done: in the checkpoints of a separate pipeline, `<name>-dlq-replay`. If outputs
- * can be committed in one transaction with the marks, they are; replay and discard use the same place.
+ * Stores marks for processed dead letters in the checkpoints of a separate pipeline, `<name>-dlq-replay`. If possible, outputs are
+ * committed in one transaction with the marks. Replay and discard use the same store.
  */
 import { systemClock } from '../kit/clock.ts'
 import {
@@ -24,7 +24,7 @@ export interface MarkStore {
 
 const replayName = (pipeline: string): string => `${pipeline}-dlq-replay`
 
-/** Independent of the version: a dead letter that is done stays done when the state of the pipeline starts over. */
+/** Independent of the version of the pipeline: marks remain valid when its state is reset. */
 const VERSION = 1
 
 export type WithDlq = Pipeline & { readonly dlq: Step<SinkPlugin> }
@@ -33,7 +33,7 @@ export function openMarkStore(pipeline: WithDlq, context: Omit<Context, 'pipelin
   const { dlq, sinks } = pipeline
   const ctx: Context = { ...context, step: dlq.name, pipeline: replayName(pipeline.name), version: VERSION }
   const transactions = dlq.plugin.transactions?.create && dlq.plugin.transactions
-  // The log of the dlq first: there, a dead letter that fails again is part of the transaction, too.
+  // The log of the dlq first: there, a dead letter that fails again is also part of the transaction.
   const found = transactionsOf({ plugin: { transactions } as never, config: dlq.config }, sinks)
   if (found) {
     const transactor = found.create(found.config, ctx)
@@ -49,7 +49,7 @@ export function openMarkStore(pipeline: WithDlq, context: Omit<Context, 'pipelin
 /** A lane of the dlq, as named in the marks. */
 export const markLane = (id: string, source: string): LaneInfo => ({ id, source })
 
-/** For a read-only command: no metrics, and no result to report. */
+/** Context of a read-only command, without metrics. */
 export const quietContext = (log: Logger): Omit<Context, 'pipeline' | 'version' | 'step'> => ({
   log,
   clock: systemClock,

@@ -1,10 +1,10 @@
 /**
- * The dead letters of one lane that are done, as keyed state: it is committed with the outputs of their replay. Everything below
- * `low` is done; above it a bit per offset, in blocks, so that a replay that takes only some of them stays small, too.
+ * The processed dead letters of one lane, as keyed state, which is committed with the outputs of their replay. All offsets below
+ * `low` are done. Above it there is a bit per offset, in blocks, so the state of a partial replay stays small.
  */
 import type { Checkpoint, State } from '../contract/plugin.ts'
 
-/** The entry of a lane; `STORE` is the name of the state. */
+/** State of a lane with the name `STORE`. */
 export type MarkState = Pick<State<number | string>, 'get' | 'set' | 'delete' | 'entries'>
 export const STORE = 'dlq.done'
 
@@ -17,7 +17,7 @@ export type Way = 'replayed' | 'discarded'
 export class Marks {
   private readonly state: MarkState
   private readonly blocks = new Map<number, Buffer>()
-  /** Everything before it is done. */
+  /** All earlier offsets are done. */
   low: number
 
   constructor(state: MarkState) {
@@ -27,7 +27,7 @@ export class Marks {
       if (key.startsWith('b')) this.blocks.set(Number(key.slice(1)), Buffer.from(String(value), 'base64'))
   }
 
-  /** The count so far, in all replays of this dlq. */
+  /** Number of dead letters in all replays of this dlq. */
   count(way: Way): number {
     return Number(this.state.get(way) ?? 0)
   }
@@ -39,7 +39,7 @@ export class Marks {
     return block !== undefined && (block[bit >> 3] & (1 << (bit & 7))) !== 0
   }
 
-  /** `gap`: first of the offsets directly before it without a record; they are done with it. */
+  /** @param gap start of the offsets without records directly before `offset`; they are marked too */
   mark(offset: number, gap: number, way: Way): void {
     if (this.has(offset)) return
     this.state.set(way, this.count(way) + 1)
@@ -50,7 +50,7 @@ export class Marks {
     }
   }
 
-  /** Marks beyond the end of the lane belong to a topic that was deleted and created again: they are ignored. */
+  /** Resets marks beyond the end of the lane: its topic was deleted and created again. */
   fit(to: number): void {
     if (this.low <= to) return
     for (const n of this.blocks.keys()) this.state.delete(`b${n}`)

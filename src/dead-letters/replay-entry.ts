@@ -1,4 +1,4 @@
-/** Where a dead letter continues with the current config; or why it is left. */
+/** Finds the step where a dead letter continues with the current config, or the reason why it cannot be replayed. */
 import type { Format, Message, SinkPlugin, SourcePlugin } from '../contract/plugin.ts'
 import { Message as Msg, parseJson } from '../contract/plugin.ts'
 import type { ReplayOrigin } from '../kit/dead-letter/dead-letters.ts'
@@ -8,7 +8,7 @@ import { type FailureInfo, type DeadLetter, originalHeaders, revivedHeaders } fr
 
 export type Way = 'step' | 'source'
 
-/** `stage`: index of the transform to enter at, -1: before the first; `sink`: only this one receives it. */
+/** `stage`: index of the transform where it continues, -1: the first; `sink`: only this sink receives it. */
 export interface ReplayEntry {
   readonly stage: number
   readonly sink?: string
@@ -16,7 +16,7 @@ export interface ReplayEntry {
 
 export interface DeadLetterOrigin extends ReplayOrigin {
   readonly entry: ReplayEntry
-  /** First of the offsets directly before it without a record. */
+  /** Start of the offsets without records directly before the dead letter. */
   readonly gap: number
 }
 
@@ -52,7 +52,7 @@ export class ReplayEntries {
       source: source?.name ?? '',
       topic: d.topic,
       partition: d.partition,
-      // With --to source, the source decides whether the bytes are valid.
+      // With --to source, the source decodes the bytes later.
       format: this.way === 'source' ? 'bytes' : d.offset < 0 ? 'json' : formatOf(source),
       at: letter.offset,
       replay: { attempts: d.attempts, firstFailedAt: d.firstFailedAt ?? d.failedAt, sourceType: d.sourceType ?? source?.type, taken },

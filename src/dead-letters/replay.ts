@@ -1,6 +1,6 @@
 /**
- * A replay is a run of the same pipeline: its sources are replaced by its dlq, each record enters the chain at the step that refused
- * it, and which letters are done is state that commits with the outputs.
+ * A replay is a run of the same pipeline: its dlq replaces its sources, each record continues at the step that failed it, and the marks
+ * of processed dead letters are state that is committed with the outputs.
  */
 import { asDryRun } from '../runtime/dry-run.ts'
 import {
@@ -28,7 +28,7 @@ import { type DeadLetterSourceOptions, DeadLetterSource } from './source.ts'
 export interface ReplayOptions extends Pick<DeadLetterSourceOptions, 'box' | 'select' | 'rate' | 'max'> {
   readonly pipeline: WithDlq
   readonly way: Way
-  /** Stateful steps may use a separate state for replays, which is empty at first. */
+  /** Stateful steps may use separate, initially empty state for replays. */
   readonly freshState: boolean
   /** Prints the outputs, one line each; writes and marks nothing. */
   readonly dryRun?: (line: string) => void
@@ -40,7 +40,7 @@ export interface ReplayResult {
   readonly replayed: number
   /** Number that failed again. */
   readonly failed: number
-  /** Why the others are left, and how many. */
+  /** Number of dead letters that were not replayed, by reason. */
   readonly left: ReadonlyMap<string, number>
 }
 
@@ -53,7 +53,7 @@ export interface Replay {
 export function replay(options: ReplayOptions): Replay {
   const { log, clock = systemClock, dryRun } = options
   const marks = new Map<string, Marks>()
-  /** Counts at the first claim of each lane: the work of other runs. */
+  /** Counts at the first claim of each lane, which belong to other runs. */
   const before = new Map<string, number>()
   const markStore = openMarkStore(options.pipeline, { ...quietContext(log), clock })
   let source: DeadLetterSource | undefined
@@ -97,7 +97,7 @@ const LETTERS: Omit<SourcePlugin, 'create' | 'kind'> = {
   reason: 'dead letters can be read again, and those that are done are marked',
 }
 
-/** Keeps its name: a record that fails again is a dead letter of this pipeline. */
+/** The pipeline of a replay. It keeps its name: a record that fails again is a dead letter of this pipeline. */
 function asReplay(pipeline: Pipeline, way: Way, plugin: SourcePlugin): Pipeline {
   const [first] = pipeline.sources
   const read: Pipeline = {
@@ -124,7 +124,7 @@ const lookingOn = (store: CheckpointStore): Committer => ({
   claim: async lane => store.peek?.(lane),
 })
 
-/** The same pipeline, with the marks before its chain, and with an entry at each step. */
+/** The built pipeline with marks before its chain, and entries at each step. */
 function onMarks(built: Built, begin: (lane: string, marks: Marks) => Marks): Built {
   const { pipeline } = built
   const [entry] = built.sources

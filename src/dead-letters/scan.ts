@@ -4,11 +4,11 @@ import { type DeadLetter, readDeadLetter } from '../kit/dead-letter/read.ts'
 
 export interface Scanned {
   readonly letter: DeadLetter
-  /** First of the offsets directly before it without a record. */
+  /** Start of the offsets without records directly before the dead letter. */
   readonly gap: number
 }
 
-/** Page by page, from `low`: everything before it is done. */
+/** Reads pages from `low`: all earlier offsets are done. */
 export async function* scan(box: DeadLetterReader, lane: DeadLetterLane, low: number): AsyncGenerator<Scanned[]> {
   let gap = low
   let offset = Math.max(low, lane.from)

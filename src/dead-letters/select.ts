@@ -12,7 +12,7 @@ export interface Selection {
   /** Epoch ms, by the time of the failure; `until` is exclusive. */
   readonly since?: number
   readonly until?: number
-  /** Undefined: of any pipeline. Records without the name of their pipeline match: no other filter would show them. */
+  /** Undefined: any pipeline. Records without a pipeline name always match: otherwise no selection would show them. */
   readonly pipeline?: string
 }
 
@@ -31,6 +31,6 @@ export function selector(s: Selection): (letter: DeadLetter) => boolean {
   }
 }
 
-/** Whether it leaves out any dead letter that is not done. */
+/** Whether a filter other than `pipeline` is set. */
 export const isNarrow = ({ ids, step, errorType, key, contains, since, until }: Selection): boolean =>
   ids.length > 0 || [step, errorType, key, contains, since, until].some(x => x !== undefined)

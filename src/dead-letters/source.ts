@@ -1,4 +1,4 @@
-/** The dlq as a source: the selected dead letters that are not done, up to the end at the start of the run, as the original records. */
+/** The dlq as a source: returns the selected, unprocessed dead letters as original records, up to the end at the start of the run. */
 import type { Batch, DeadLetterReader, DeadLetterLane, Message, Source, SourceContext } from '../contract/plugin.ts'
 import type { ReplayEntries } from './replay-entry.ts'
 import type { DeadLetter } from '../kit/dead-letter/read.ts'
@@ -17,7 +17,7 @@ export interface DeadLetterSourceOptions {
   readonly max?: number
 }
 
-/** Records in a batch: small enough that a rate is even and a crash repeats little work. */
+/** Records per batch: small, so that a rate is even and a crash repeats little work. */
 const BATCH = 500
 
 interface Lane {
@@ -25,18 +25,18 @@ interface Lane {
   pages: AsyncGenerator<Scanned[]> | undefined
   rest: readonly Scanned[]
   ended: boolean
-  /** Dead letters that are left are counted up to here. */
+  /** Skipped dead letters are counted up to this offset. */
   counted: number
 }
 
 export class DeadLetterSource implements Source {
-  /** Why selected dead letters are left, and how many. */
+  /** Number of selected dead letters that are not replayed, by reason. */
   readonly left = new Map<string, number>()
   private readonly options: DeadLetterSourceOptions
   private readonly ctx: SourceContext
   private lanes: Lane[] = []
   private turn = 0
-  /** Clock time before which no further record is returned. */
+  /** No record is returned before this clock time. */
   private notBefore = 0
   private readonly chosen = new Set<string>()
 
@@ -64,7 +64,7 @@ export class DeadLetterSource implements Source {
     }
   }
 
-  /** The marks decide where to continue, not the position. */
+  /** Reading continues at the marks, not at the position. */
   async seek(id: string): Promise<void> {
     const lane = this.lanes.find(l => l.info.id === id)
     if (!lane) return
@@ -82,7 +82,7 @@ export class DeadLetterSource implements Source {
     if (lane.rest.length === 0) {
       const pages = (lane.pages ??= scan(this.options.box, info, this.options.marks.get(info.id)!.low))
       const page = await pages.next().catch((error: Error) => {
-        // A generator that threw has ended; the next one begins at the marks.
+        // A generator that threw has ended; the next one starts at the marks.
         if (lane.pages === pages) lane.pages = undefined
         throw error
       })

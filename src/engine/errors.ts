@@ -1,11 +1,11 @@
-/** What the engine refuses to run. */
+/** The error for pipelines that cannot be loaded. */
 import { PipelineError } from '../contract/plugin.ts'
 import { formatText } from '../config/format.ts'
 import type { Problem } from '../config/model.ts'
 
 /**
- * The pipeline cannot be run as it is written. `problems` has every finding with its path, line and column; the message shows them as
- * `runner validate` does.
+ * The pipeline cannot be run as it is written. `problems` has every problem with its path, line and column; the message shows them in the
+ * format of `runner validate`.
  *
  * @example
  * try {

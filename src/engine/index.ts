@@ -1,4 +1,4 @@
-/** The engine for programs that embed it, on the same ground as the command line. What it promises is documented in the entry, src/index.ts. */
+/** The engine for programs that embed it, with the same code as the command line. Its API is documented in src/index.ts. */
 import '../built-in.ts'
 import { type LoadOptions as ConfigOptions, loadInput, type PipelineInput } from '../config/load.ts'
 import type { Pipeline, Problem } from '../config/model.ts'
@@ -14,26 +14,29 @@ import type { MemoryChannels } from './memory.ts'
 export interface LoadOptions {
   /** Variables for `${NAME}` in the pipeline. Default: `process.env`. */
   readonly env?: Readonly<Record<string, string | undefined>>
-  /** Overrides as `--set` takes them, e.g. `sinks[0].kafka.topic=bars.test`. */
+  /** Overrides in the syntax of `--set`, such as `sinks[0].kafka.topic=bars.test`. */
   readonly set?: readonly string[]
-  /** Folder that relative paths of a text or an object start from. Default: the working directory. A file's start from its folder. */
+  /**
+   * Base folder for relative paths in a pipeline that is a text or an object. Default: the working directory. Paths in a file are relative
+   * to the folder of the file.
+   */
   readonly base?: string
-  /** Plugins of the program, used by their type as if the file had named them under `plugins:`. */
+  /** Plugins of the program, available by type without an entry under `plugins:`. */
   readonly plugins?: readonly Plugin[]
 }
 
 export interface RunOptions extends LoadOptions {
-  /** Channels of the pipeline's `memory` sources and sinks, by their name. */
+  /** Channels of the `memory` sources and sinks of the pipeline, by name. */
   readonly memory?: MemoryChannels
-  /** Gets what the pipeline logs. Default: nothing is logged. A pino or Fastify logger fits. */
+  /** Receives the log of the pipeline; a pino or Fastify logger is suitable. Default: no log. */
   readonly logger?: Logger
-  /** When it is aborted, the pipeline stops as by `stop()`. */
+  /** Stops the pipeline when it is aborted, as `stop()` does. */
   readonly signal?: AbortSignal
-  /** End once nothing more came for so long: ms, or text such as `5s`. Default: run until the input ends. */
+  /** Ends the run after this time without input: ms, or text such as `5s`. Default: the run ends with the input. */
   readonly untilIdle?: number | string
-  /** Backfill: read without a group from this time, and commit nothing. */
+  /** Backfill: reads without a group from this time, and commits nothing. */
   readonly from?: Date | number
-  /** Backfill: up to this time, exclusive. */
+  /** Backfill: end of the time range, exclusive. */
   readonly to?: Date | number
 }
 
@@ -43,15 +46,15 @@ export interface Validation {
 }
 
 export interface TestOptions {
-  /** Only tests whose name contains this. */
+  /** Runs only tests whose name contains this text. */
   readonly filter?: string
-  /** Run every test so often; from the second time on, batches are cut at other places. All runs must give the same. Default: 1. */
+  /** Number of runs per test. From the second run on, batches have other bounds. All runs must have the same result. Default: 1. */
   readonly repeat?: number
-  /** Real ms that one step of a test may take. Default: 10,000. */
+  /** Time limit of one step of a test, in ms of real time. Default: 10,000. */
   readonly timeout?: number
-  /** Folder that relative paths of a text or an object start from. Default: the working directory. */
+  /** Base folder for relative paths in tests that are a text or an object. Default: the working directory. */
   readonly base?: string
-  /** The pipeline under test. Default: the file that the tests name. */
+  /** The pipeline to test. Default: the file that the tests name. */
   readonly pipeline?: PipelineInput
   /** Plugins of the program, as for `run`. */
   readonly plugins?: readonly Plugin[]

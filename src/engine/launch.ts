@@ -1,6 +1,6 @@
 /**
- * Starts checked pipelines in this process: what the command line and `run` of the package have in common. It ends no process and
- * handles no signal; both are the caller's.
+ * Starts checked pipelines in this process, for the command line and for `run` of the package. Ending the process and handling signals is
+ * left to the caller.
  */
 import { resolve } from 'node:path'
 import { loadLanguageFor } from '../config/lane-keys.ts'
@@ -28,19 +28,19 @@ import { givenChannels, type MemoryChannels } from './memory.ts'
 
 export interface LaunchOptions {
   readonly log: Logger
-  /** End once nothing more came for so long, ms. */
+  /** Ends the run after this time without input, ms. */
   readonly untilIdle?: number
-  /** Bounds of a backfill: read without a group, commit nothing. */
+  /** Bounds of a backfill: reads without a group, and commits nothing. */
   readonly range?: Range
-  /** Gets a line for each record that would be written; nothing is written or committed. */
+  /** Receives a line for each record that would be written; nothing is written or committed. */
   readonly dryRun?: (line: string) => void
-  /** Drop state and positions, and begin as on a first run. */
+  /** Drops state and positions, and begins like a first run. */
   readonly fresh?: boolean
-  /** By channel name. When it is there, every `memory` source and sink must find its channel in it. */
+  /** Channels by name. If set, every `memory` source and sink must have its channel in it. */
   readonly memory?: MemoryChannels
 }
 
-/** Committed records of a pipeline since its start: one that is read again after a restore counts once. */
+/** Committed records of a pipeline since its start. A record that is read again after a restore counts once. */
 export interface RunCounts {
   readonly pipeline: string
   /** Records read by sources. */
@@ -69,8 +69,8 @@ export interface RunStatus extends PipelineStatus {
 export class PipelineHandle implements AsyncDisposable {
   readonly name: string
   /**
-   * Resolves when the pipeline has ended (its input has, or `stop` was called) and everything is written and committed; rejects with
-   * the error that stopped it. Handle it: an unhandled rejection ends a Node process.
+   * Resolves when the pipeline has ended (at the end of its input or after `stop`) and everything is written and committed. Rejects with
+   * the error that stopped it. Handle the rejection: an unhandled one ends a Node.js process.
    */
   readonly completed: Promise<RunResult>
   private readonly execution: PipelineRun
@@ -84,7 +84,7 @@ export class PipelineHandle implements AsyncDisposable {
     this.completed = this.complete(ended)
   }
 
-  /** How it is doing now; after its end, how it did. */
+  /** The current status; after the end, the final one. */
   status(): RunStatus {
     const status = statusOf(this.execution)
     const { state } = this
@@ -94,8 +94,8 @@ export class PipelineHandle implements AsyncDisposable {
   }
 
   /**
-   * Its metrics as a prom-client registry, without those of the process: `(await handle.registry()).metrics()` is the text, and
-   * `Registry.merge([yours, await handle.registry()])` at every scrape is one page with yours.
+   * The metrics as a prom-client registry, without those of the process. `(await handle.registry()).metrics()` returns the text;
+   * `Registry.merge([yours, await handle.registry()])` at every scrape combines them with yours.
    */
   async registry(): Promise<Registry> {
     this.registered ??= import('../runtime/telemetry/prometheus.ts').then(m => m.createRegistry([this.execution], { process: false }))
@@ -103,14 +103,14 @@ export class PipelineHandle implements AsyncDisposable {
   }
 
   /**
-   * What steps lost because of a bound, so far: records that came late (`late`), keys forgotten before their time (`forgotten_keys`),
-   * pushed records that found no room (`dropped`), and what plugins declare. Without those that are 0.
+   * Losses so far because of limits: late records (`late`), keys that were dropped early (`forgotten_keys`), pushed records that did not
+   * fit into the buffer (`dropped`), and losses that plugins declare. Zero counts are omitted.
    */
   get losses(): Readonly<Record<string, number>> {
     return this.execution.built.meters.losses()
   }
 
-  /** Results of steps that compare or check, so far. */
+  /** Results so far of steps that compare or check. */
   get reports(): readonly StepReport[] {
     return [...this.execution.built.reports].map(([step, report]) => ({ pipeline: this.name, step, ...report }))
   }
@@ -122,7 +122,7 @@ export class PipelineHandle implements AsyncDisposable {
     return this.completed
   }
 
-  /** Ends at once: what is in flight is neither written nor committed, and will be read again. `completed` rejects with the reason. */
+  /** Ends at once: records in flight are neither written nor committed, and will be read again. `completed` rejects with the reason. */
   abort(reason: Error = new Error('aborted')): void {
     this.execution.abort(reason)
   }
@@ -151,8 +151,10 @@ export class PipelineHandle implements AsyncDisposable {
 const names = new Set<string>()
 
 /**
- * Starts all of them, or none. Metrics and endpoints are served until the last one has ended: one that failed stays visible as not ready.
- * @throws {EnvironmentError} when a port is taken, or another process of the pipeline is running and cannot share its work. @throws {PipelineError} when a name is taken, or a channel is missing.
+ * Starts all of the pipelines, or none. Metrics and endpoints are served until the last one has ended; a failed pipeline is reported as not
+ * ready.
+ * @throws {EnvironmentError} when a port is in use, or another process of the pipeline is running and cannot share its work
+ * @throws {PipelineError} when a name is in use, or a channel is missing
  */
 export async function launch(
   pipelines: readonly Pipeline[],
@@ -167,7 +169,7 @@ export async function launch(
   let servers: Attachment[]
   try {
     for (const { name } of pipelines) {
-      // Checkpoints, transactions and metrics go by the name: each would take them from the other.
+      // Checkpoints, transactions and metrics are identified by the name, so pipelines with the same name would conflict.
       if (names.has(name))
         throw new PipelineError('PIPE_NAME', `a pipeline named '${name}' already runs in this process: use different names`)
       names.add(name)
@@ -199,7 +201,7 @@ export async function launch(
   return { handles, runs }
 }
 
-/** The first source that cannot read from a time to a time. */
+/** The first source that cannot read a time range. */
 export const withoutTimes = (pipeline: Pipeline): Pipeline['sources'][number] | undefined =>
   pipeline.sources.find(source => !isRanged(source))
 
@@ -209,16 +211,16 @@ function prepare(pipeline: Pipeline, { log, range, dryRun, fresh, untilIdle }: L
     clock: systemClock,
     log,
     range,
-    // What hands over is sent back as a whole, before it starts.
+    // A pipeline with links is reset as a whole before it starts.
     fresh: fresh === true && pipeline.links === undefined,
     localCheckpoints: p => localCheckpoints({ id: `${p.name}.${p.version}` }),
   })
-  // A backfill that ends in the middle of a window must not emit half of it.
+  // A backfill that ends in the middle of a window must not emit a part of it.
   const endAt = range ? (range.to ?? Number.NEGATIVE_INFINITY) : Number.POSITIVE_INFINITY
   return new PipelineRun(built, { clock: systemClock, log, untilIdle, endAt })
 }
 
-/** Local state is in SQLite files: on a network file system their locks hold on one machine at best. */
+/** Warns if local state is on a network file system: it is in SQLite files, whose locks work there on one machine at most. */
 function warnOfNetwork(runs: readonly PipelineRun[], log: Logger): void {
   const paths = new Set<string>()
   for (const { built } of runs) {
@@ -240,7 +242,7 @@ function warnOfNetwork(runs: readonly PipelineRun[], log: Logger): void {
   }
 }
 
-/** The result of a one-shot is a metric for a moment only: until it was looked at, or `metrics.linger` has passed. */
+/** Keeps the metrics of a one-shot pipeline available until its result was scraped, or `metrics.linger` has passed. */
 async function lingering(runs: readonly PipelineRun[], servers: readonly Attachment[]): Promise<void> {
   const linger = Math.max(0, ...runs.filter(r => r.built.reports.size > 0).map(r => r.built.pipeline.metrics?.linger ?? 0))
   const scraped = servers.flatMap(s => ('scraped' in s ? [(s as MetricsAttachment).scraped()] : []))
@@ -250,7 +252,7 @@ async function lingering(runs: readonly PipelineRun[], servers: readonly Attachm
   await pause(systemClock, linger, seen.signal)
 }
 
-/** Metrics of all pipelines on one address are one page; status endpoints are each pipeline's own. */
+/** Pipelines with the same metrics address share one page. Each pipeline has its own status endpoints. */
 async function serve(runs: readonly PipelineRun[]): Promise<Attachment[]> {
   const withMetrics = runs.filter(r => r.built.pipeline.metrics?.enabled)
   const withEndpoints = runs.filter(r => (r.built.pipeline.endpoints ?? []).length > 0)

@@ -1,4 +1,4 @@
-/** `memory` sources and sinks get the channels that the embedding program holds. */
+/** Connects `memory` sources and sinks to the channels of the embedding program. */
 import type { Pipeline, Step } from '../config/model.ts'
 import type { MemoryChannel } from '../connectors/memory/channel.ts'
 import { PipelineError } from '../contract/plugin.ts'
@@ -11,7 +11,7 @@ export interface Given {
   end(error: Error | undefined): void
 }
 
-/** @throws {PipelineError} `PIPE_CHANNEL` when a step finds no channel, or a channel no step: its records would go nowhere, unseen. */
+/** @throws {PipelineError} `PIPE_CHANNEL` when a step has no channel or a channel has no step, because records would be lost silently */
 export function givenChannels(pipeline: Pipeline, channels: MemoryChannels | undefined): Given {
   if (channels === undefined) return { pipeline, start() {}, end() {} }
   const found = new Set<string>()

@@ -1,4 +1,4 @@
-/** A checked pipeline as a plain object: printed by `explain --format json`, and the input of the other formats. */
+/** Describes a checked pipeline as a plain object: the output of `explain --format json` and the input of the other formats. */
 import type { Guarantee } from '../contract/plugin.ts'
 import type { Location, Pipeline, SinkStep, Step } from '../config/model.ts'
 import { awaitsCommit, isOneShot, isReplayable, survivesGap } from '../config/traits.ts'
@@ -11,16 +11,16 @@ export interface StepInfo {
   readonly name: string
   readonly kind: 'source' | 'transform' | 'sink' | 'dlq'
   readonly type: string
-  /** Its main setting: its topics, its expression, its interval. */
+  /** Main setting: topics, expression or interval. */
   readonly headline: string
   readonly at: Location
   /** The input of a sink, if it is not the end of the chain: `step` or `step.port`. */
   readonly from?: string
   readonly when?: string
   readonly stateful?: boolean
-  /** Of a `repartition` step: its internal topic. */
+  /** Internal topic of a `repartition` step. */
   readonly through?: string
-  /** Consumer group of a source that has one. */
+  /** Consumer group of the source, if any. */
   readonly group?: string
   /** Resolved, with defaults; secrets are `***`. */
   readonly config: unknown
@@ -32,7 +32,7 @@ export interface Edge {
   readonly port?: string
   /** The path of messages that cannot be processed. */
   readonly dead?: boolean
-  /** Of an edge into a sink: the weakest over all sources. */
+  /** On an edge into a sink: the weakest guarantee over all sources. */
   readonly guarantee?: Guarantee
 }
 
@@ -48,9 +48,9 @@ export interface Explanation {
   readonly edges: readonly Edge[]
   readonly guarantees: readonly Pair[]
   readonly weakest: Pair | undefined
-  /** Of a stateful pipeline: by source, the part of the state after it that survives a crash. */
+  /** For a stateful pipeline, by source: the state that survives a crash. */
   readonly state: Readonly<Record<string, string>>
-  /** By stateful step: its behavior if records are missing (for example, deleted by retention before they were read). */
+  /** By stateful step: its behavior after a gap. */
   readonly gaps: Readonly<Record<string, string>>
   /** The origin of the numbers of each sink, as far as the file shows it. */
   readonly numbers: readonly SinkNumbers[]
@@ -162,7 +162,7 @@ function stepInfo(step: Step | SinkStep, kind: StepInfo['kind']): StepInfo {
   }
 }
 
-/** The shorthand key of a plugin is its main setting; of a connector, it is the location. */
+/** The main setting of a connector is its location; of other plugins, the shorthand key. */
 const LOCATION_KEYS = [
   'topics',
   'topic',

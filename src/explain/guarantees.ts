@@ -1,6 +1,5 @@
 /**
- * The delivery guarantee of each pair of source and sink. The only place that decides it: `explain` prints it, and
- * `validate` rejects a `delivery: exactly_once` that is not possible.
+ * Computes the delivery guarantee of each pair of source and sink, which `explain` prints.
  */
 import type { Guarantee } from '../contract/plugin.ts'
 import type { Pipeline, SinkStep, Step } from '../config/model.ts'
@@ -10,16 +9,16 @@ import { isDatedByRead, isLeased, isReplayable, reasonOf, redeliveryOf, scopeOf,
 
 export interface Pair {
   readonly source: string
-  /** Sink's or dlq's name. */
+  /** Name of the sink or dlq. */
   readonly sink: string
   readonly guarantee: Guarantee
   /** One sentence with the reason. */
   readonly reason: string
   /** How to get a stronger guarantee, if the file allows it. */
   readonly hint?: string
-  /** What an instance that lost the lane may still write, if no transaction rejects it. */
+  /** Possible writes of an instance that lost the lane, if no transaction rejects them. */
   readonly fence?: string
-  /** What a stalled connection may still write late. */
+  /** Possible late writes of a stalled connection. */
   readonly late?: string
   readonly dlq: boolean
 }
@@ -27,7 +26,7 @@ export interface Pair {
 /** Strongest first. */
 export const ORDER: readonly Guarantee[] = ['exactly_once', 'effectively_once', 'at_least_once', 'at_most_once']
 
-/** The parts of a pipeline that decide, so that a check can use them before a pipeline is built. */
+/** The relevant parts of a pipeline, so that checks can use them before a pipeline is built. */
 export type Wiring = Pick<Pipeline, 'sources' | 'transforms' | 'sinks' | 'dlq' | 'delivery' | 'links'>
 
 /** Every source with every sink, the dlq last. */
@@ -43,7 +42,7 @@ export function guarantees(pipeline: Wiring): Pair[] {
   ])
 }
 
-/** Over all links between the two: the weakest of them. */
+/** The weakest guarantee of all parts between source and sink. */
 function through(pipeline: Wiring, source: Pipeline['sources'][number], sink: SinkStep): Pair {
   const parts = partsOf(pipeline)
   const last = parts.findIndex(part => part.sinks.includes(sink))
@@ -61,7 +60,7 @@ function through(pipeline: Wiring, source: Pipeline['sources'][number], sink: Si
   return { ...end, guarantee: least.guarantee, source: source.name, reason }
 }
 
-/** The pair with the weakest guarantee; of several, the first. */
+/** The pair with the weakest guarantee; the first if there are several. */
 export function weakest(pairs: readonly Pair[]): Pair | undefined {
   let least: Pair | undefined
   for (const p of pairs) if (!least || ORDER.indexOf(p.guarantee) > ORDER.indexOf(least.guarantee)) least = p
@@ -102,7 +101,7 @@ function pair(pipeline: Wiring, source: Pipeline['sources'][number], sink: Step<
   )
 }
 
-/** Why a peer that recognizes repeats may not recognize one. */
+/** The reasons why a sink that recognizes repeats may miss one. */
 function differing({ transforms }: Wiring, source: Pipeline['sources'][number], { plugin, config }: Step<SinkStep['plugin']>): string {
   if (plugin.recognizesRepeats?.(config) !== true) return ''
   let datedByRead = isDatedByRead(source)
@@ -110,7 +109,7 @@ function differing({ transforms }: Wiring, source: Pipeline['sources'][number], 
   for (const step of transforms) {
     const why = variationOf(step, source, datedByRead)
     if (why !== undefined) steps.push({ name: step.name, why })
-    // Results of windows are dated by their records.
+    // Window results have the event time of their records.
     if (step.plugin.windowSpan) datedByRead = false
   }
   if (steps.length === 0) return ''
@@ -125,7 +124,7 @@ function lateOf(
   { plugin, config }: Step<SinkStep['plugin']>,
   guarantee: Guarantee,
 ): Pick<Pair, 'late'> {
-  // A write in a transaction counts with its commit; what promises nothing has nothing to lose.
+  // A late write in a transaction is not committed, and at-most-once has no guarantee to weaken.
   const counts = guarantee === 'effectively_once' || guarantee === 'at_least_once'
   const late = counts ? plugin.late?.(config, isLeased(source)) : undefined
   return late === undefined ? {} : { late }

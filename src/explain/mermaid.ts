@@ -49,7 +49,7 @@ export async function toSvg(e: Explanation): Promise<string> {
     font: 'Inter',
     padding: 24,
   })
-  // The renderer would fetch a font from the web; a file must be viewable offline.
+  // The SVG imports a font from the web; it must be viewable offline.
   return `${svg.replace(/\s*@import url\([^)]*\);/, '')}\n`
 }
 

@@ -1,29 +1,29 @@
 /**
  * The origin of the numbers that reach each sink, as far as the file shows it: unchanged, computed in decimal, rounded, or
- * binary. Unknown numbers, such as those of a plugin, are left out.
+ * binary. Unknown numbers, such as those of a plugin, are omitted.
  */
 import type { Pipeline, SinkStep, Step } from '../config/model.ts'
 import { type NumberUse, numberUse } from '../expressions/index.ts'
 
-/** `untouched`: digit for digit as read. `exact`: decimal arithmetic, nothing lost. `rounded`: decimal, to the digits that the step states. `binary`: a double. */
+/** `untouched`: all digits as read. `exact`: decimal, not rounded. `rounded`: decimal, rounded to the digits of the step. `binary`: a double. */
 export type NumberKind = 'untouched' | 'exact' | 'rounded' | 'binary'
 
 export interface SinkNumbers {
   readonly sink: string
-  /** By the field's path. */
+  /** By path of the field. */
   readonly fields: Readonly<Record<string, NumberKind>>
   /** All other fields; undefined: none, or unknown. */
   readonly others?: NumberKind
 }
 
-/** Of a value: null is a field that is not a number, undefined is unknown. */
+/** Null: not a number; undefined: unknown. */
 type Known = NumberKind | null | undefined
 
 /** From best to worst; unknown is worse than all. */
 const ORDER: readonly Known[] = [null, 'untouched', 'exact', 'rounded', 'binary', undefined]
 const worst = (...kinds: readonly Known[]): Known => ORDER[Math.max(0, ...kinds.map(k => ORDER.indexOf(k)))]
 
-/** Fields by path, and what all others are. */
+/** The kinds of fields by path, and the kind of all others. */
 class Value {
   readonly fields: ReadonlyMap<string, Known>
   readonly others: Known
@@ -46,12 +46,12 @@ class Value {
     return new Value(inner, others)
   }
 
-  /** The worst of all its numbers. */
+  /** The worst kind of all numbers in the value. */
   get all(): Known {
     return worst(this.others, ...this.fields.values())
   }
 
-  /** With another value at a path. */
+  /** A copy with another value at a path. */
   with(path: string, value: Value): Value {
     const kept = [...this.without([path]).fields]
     const inner =
@@ -71,7 +71,7 @@ class Value {
     )
   }
 
-  /** Either of them. */
+  /** The worse kind of each field in both values. */
   or(other: Value): Value {
     const names = new Set([...this.fields.keys(), ...other.fields.keys()])
     return new Value(
@@ -157,7 +157,7 @@ function through(step: Step, value: Value): Value {
         ? UNKNOWN
         : value.with(c.as as string, c.value === undefined ? plain(value.all) : plain(made(c.value as string, value).all))
     case 'lookup':
-      // Exact numbers of a row are texts.
+      // Exact numbers of a row are strings.
       return value.with(c.as as string, plain('untouched'))
     case 'window':
       return windowed(c.aggregates as Record<string, Record<string, string>>, value)
@@ -213,7 +213,7 @@ function windowed(aggregates: Record<string, Record<string, string>>, value: Val
   }, NOTHING)
 }
 
-/** Fields keep their digits on the way into a column; what an expression computes gets there as it is. */
+/** A column has the kind of its expression; a plain field keeps its digits. */
 function columnsOf(sink: SinkStep, value: Value): Value {
   const { columns } = (sink.config ?? {}) as { columns?: readonly string[] | Record<string, string> }
   if (columns === undefined) return value

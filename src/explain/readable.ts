@@ -9,7 +9,7 @@ export function readableConfig(step: Step): unknown {
   const root = step.plugin.schema as Schema
   const secrets = new Set(step.secrets)
   const walk = (value: unknown, schema: Schema | undefined, path: string): unknown => {
-    // An unset secret is not secret.
+    // An unset secret is shown.
     if (secrets.has(path)) return value === undefined || value === null || value === '' ? value : MASK
     if (typeof value === 'string') return step.hidden?.[path] ?? redact(maskUrl(value))
     const schemas = views(schema, value, root)
@@ -25,7 +25,7 @@ export function readableConfig(step: Step): unknown {
 
 const join = (path: string, key: string): string => (path === '' ? key : `${path}.${key}`)
 
-/** The schema speaks of a text such as `10s`, the plugin has got a number: the alternatives for a string show the unit. */
+/** Adds the unit to a number of the config: the schema for strings such as `10s` has the format. */
 function withUnit(value: number, schema: Schema | undefined, root: Schema): unknown {
   const format = views(schema, 'text', root).find(s => s.format !== undefined)?.format
   if (format === 'duration' || format === 'window_size') return formatDuration(value)

@@ -1,4 +1,4 @@
-/** The explanation for a terminal: the graph as a tree, the guarantees and their reasons, and the config of every step. */
+/** The explanation as text: the graph as a tree, the guarantees with reasons, and the config of each step. */
 import { type ScalarTag, stringify } from 'yaml'
 import { displayWidth, fit, padEnd, wrap } from '../kit/text/columns.ts'
 import { ExactNumber } from '../contract/plugin.ts'
@@ -9,7 +9,7 @@ import type { Pair } from './guarantees.ts'
 export type Style = 'bold' | 'dim' | 'source' | 'sink' | 'dead' | Guarantee
 export type Paint = (style: Style, text: string) => string
 
-/** With `width`, texts are cut and wrapped to the columns of a terminal. */
+/** @param width columns of the terminal, to truncate and wrap text */
 export function toText(e: Explanation, paint: Paint, width?: number): string {
   return [
     `${paint('bold', e.name)}${e.description ? `  ${e.description}` : ''}`,
@@ -53,7 +53,7 @@ function graph(e: Explanation, paint: Paint, columns?: number): string[] {
   ]
 }
 
-/** Type if the name does not show it, headline, condition. */
+/** Type (unless the name shows it), headline and condition. */
 function summary(step: StepInfo): string {
   const { name, type, headline, from, when, stateful, group, through } = step
   const parts = [
@@ -92,7 +92,7 @@ function promises(e: Explanation, paint: Paint, columns?: number): string[] {
   ]
 }
 
-/** Wrapped to what is left of the terminal behind `indent`, unless that is too narrow to read. */
+/** Wraps text to the columns after `indent`, unless fewer than 20 remain. */
 const lines = (text: string, columns: number | undefined, indent: number): string[] =>
   columns === undefined || columns - indent < 20 ? [text] : wrap(text, columns - indent)
 
@@ -104,7 +104,7 @@ function section(title: string, entries: Readonly<Record<string, string>>, paint
   return all.length === 0 ? [] : [paint('bold', title), ...all.flatMap(one), '']
 }
 
-/** Sinks without known numbers are left out. */
+/** Sinks without known numbers are omitted. */
 function numbers(e: Explanation, paint: Paint): string[] {
   const width = Math.max(0, ...e.numbers.map(n => n.sink.length))
   const lines = e.numbers.flatMap(({ sink, fields, others }) => {

@@ -1,5 +1,5 @@
 /**
- * The part that the type checker cannot check: the names that can be called, and the fields of the record.
+ * Checks that the type checker cannot do: the names of functions and the fields of the record.
  * Renames the free names of the tree (see `FIELD`), so it runs once per tree, before the type check.
  */
 import { ExactNumber, isJsonNumber } from '../contract/plugin.ts'
@@ -18,7 +18,7 @@ export interface Analysis {
   readonly problems: ExpressionProblem[]
   /** Top-level fields of the record that are read by name. */
   readonly fields: Set<string>
-  /** Calls of methods, to be looked at once types are known. */
+  /** Calls of methods, to be checked when types are known. */
   readonly methods: CelNode[]
   usesValue: boolean
   usesMeta: boolean
@@ -76,11 +76,11 @@ function walk(original: CelNode, bound: ReadonlySet<string>, out: Analysis): voi
       if (node.args.some((item: CelNode) => item.op === OPTIONAL_ENTRY)) withoutAbsent(node)
       return node.args.forEach(go)
     case '-_':
-      // The smallest integer is written as the negative of what is one too large.
+      // The smallest integer is the negation of a literal that is one too large.
       return isSmallest(node.args) ? undefined : go(node.args)
     case '==':
     case '!=':
-      // Lists and objects with any elements can be equal: `[1] == [1.0]`.
+      // Lists and objects of different types can be equal: `[1] == [1.0]`.
       node.args.forEach(loosen)
       return node.args.forEach(go)
     case 'accuValue':
@@ -99,7 +99,7 @@ function report(out: Analysis, { start, end }: { start: number; end: number }, m
 
 const isSmallest = (node: CelNode): boolean => node.op === 'value' && node.args === 2n ** 63n
 
-/** The type of a literal whose elements say none, or of which any will do. */
+/** Sets the type of a literal whose elements have no type, or may have any. */
 function anyType(node: CelNode, type: string): void {
   const { check } = node.meta
   node.setMeta('check', (checker: any, of: CelNode, scope: unknown) => {
@@ -138,7 +138,7 @@ function literal(node: CelNode, out: Analysis): void {
   if (typeof v !== 'number' && !(v instanceof Uint8Array)) return
   const text = (node as CelNode & { input: string }).input.slice(node.start, node.end)
   if (typeof v === 'number') {
-    // The decimal that is written, where a double has another value.
+    // Keeps the decimal value if a double has another value.
     if (isJsonNumber(text) && new ExactNumber(text).plain !== v) node.args = new ExactNumber(text)
     return
   }
@@ -148,7 +148,7 @@ function literal(node: CelNode, out: Analysis): void {
 
 const escaped = (part: string): string => (part[0] === '\\' ? part : Buffer.from(part).toString('hex').replaceAll(/../g, '\\x$&'))
 
-/** The name in front of `math.sqrt(x)`; undefined: it is a method of a value. */
+/** The namespace of a call such as `math.sqrt(x)`; undefined: a method of a value. */
 function namespaceOf(node: CelNode, bound: ReadonlySet<string>): string | undefined {
   const [called, receiver] = node.args as [string, CelNode]
   if (receiver.op !== 'id' || !NAMESPACES.has(receiver.args) || bound.has(receiver.args)) return undefined
@@ -158,7 +158,7 @@ function namespaceOf(node: CelNode, bound: ReadonlySet<string>): string | undefi
 function namespaced(node: CelNode, namespace: string, bound: ReadonlySet<string>, out: Analysis): void {
   const [called, , args] = node.args as [string, CelNode, CelNode[]]
   if (!callable(node, FUNCTION_BY_NAME, out, `${namespace}.${called}`)) return
-  // The receiver is a constant, no field.
+  // The receiver is a constant, not a field.
   if (namespace === 'cel') return bind(args, bound, out)
   out.methods.push(node)
   for (const arg of args) walk(arg, bound, out)
@@ -196,7 +196,7 @@ function timeArguments(node: CelNode, out: Analysis): void {
 
 function name(node: CelNode, bound: ReadonlySet<string>, out: Analysis): void {
   const written: string = node.args
-  // A tree made by a macro can hold one node twice.
+  // A tree from a macro can contain a node twice.
   if (bound.has(written) || written.startsWith(FIELD)) return
   node.args = FIELD + written
   if (node.args === VALUE) out.usesValue = true
@@ -206,7 +206,7 @@ function name(node: CelNode, bound: ReadonlySet<string>, out: Analysis): void {
 
 const META_NAMES = ['key', 'time', 'topic', 'partition', 'offset', 'headers']
 
-/** Reports a part of `meta` that no message has, and `this`, which other languages put in front of a field. */
+/** Reports unknown parts of `meta`, and `this`, which other languages write before a field. */
 function knownPart(node: CelNode, bound: ReadonlySet<string>, out: Analysis): boolean {
   const [owner, part] = node.args as [CelNode, string]
   if (owner.op !== 'id' || bound.has(owner.args)) return true
@@ -253,7 +253,7 @@ function nearest(called: string, table: ReadonlyMap<string, FunctionEntry>): str
   return near === undefined ? undefined : table.get(near)!.usage
 }
 
-/** The name inside `f(x)` or `a.f(x)`. A method's node begins with its receiver, so the name is looked for behind that. */
+/** Position of the name in `f(x)` or `a.f(x)`. The node of a method starts with its receiver, so the name is after that. */
 function nameRange(node: CelNode, called: string, method: boolean): { start: number; end: number } {
   if (!method) return { start: node.start, end: node.start + called.length }
   const text = (node as CelNode & { input: string }).input
@@ -286,7 +286,7 @@ function regex(node: CelNode, out: Analysis): void {
   }
 }
 
-/** Keys that the library would silently drop. */
+/** Keys that the library silently drops. */
 const LOST_KEYS = new Set(['__proto__', 'constructor', 'prototype'])
 
 function mapLiteral(node: CelNode, go: (n: CelNode) => void, bound: ReadonlySet<string>, out: Analysis): void {
@@ -294,7 +294,7 @@ function mapLiteral(node: CelNode, go: (n: CelNode) => void, bound: ReadonlySet<
   const entries = node.args as [CelNode, CelNode][]
   if (entries.length === 0) anyType(node, 'map<dyn, dyn>')
   const texts = entries.every(([key]) => key.op === 'value' && typeof key.args === 'string')
-  // The library makes an object, whose keys are text.
+  // The library creates an object, whose keys are strings.
   if (!texts || entries.some(([, value]) => value.op === OPTIONAL_ENTRY)) node.setMeta('evaluate', evaluateMap)
   for (const [key, value] of entries) {
     // A name without quotes.

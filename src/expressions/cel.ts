@@ -1,6 +1,6 @@
 /**
- * Types of the library that its typings leave out: the checked syntax tree. Every use of internal names of
- * @marcbachmann/cel-js 8 is typed here, so that another version breaks here.
+ * Types of the checked syntax tree, which the typings of the library omit. All internal names of @marcbachmann/cel-js 8 in use are typed
+ * here, so an incompatible version breaks here.
  */
 import * as Cel from '@marcbachmann/cel-js'
 import { UnsignedInt } from '@marcbachmann/cel-js/evaluator'
@@ -21,24 +21,24 @@ export interface CelNode {
   /** Range in the text. */
   readonly start: number
   readonly end: number
-  /** Where an error points: the name in `x.name`. */
+  /** Position for errors: the name in `x.name`. */
   readonly pos: number
-  /** Present once checked. */
+  /** Present after the type check. */
   readonly checkedType?: CelType
-  /** Overloads of a call, present once checked. */
+  /** Overloads of a call, present after the type check. */
   readonly candidates?: {
     readonly declarations: readonly { readonly receiverType: CelType | null; readonly argTypes: readonly CelType[] }[]
   }
-  /** `alternate`: what a macro was expanded to. `macro`: a macro with an evaluation of its own (`has`, `orValue`). */
+  /** `alternate`: the expansion of a macro. `macro`: a macro with its own evaluation (`has`, `orValue`). */
   readonly meta: {
     readonly alternate?: CelNode
     readonly macro?: { readonly args?: CelNode[]; readonly receiver?: CelNode; readonly arg?: CelNode }
     readonly check?: (checker: any, node: CelNode, scope: unknown) => CelType
     readonly evaluate?: (ev: any, node: CelNode, scope: unknown) => unknown
   }
-  /** `check` and `evaluate` replace those of the operator; `async` is false where neither returns a promise. */
+  /** `check` and `evaluate` replace those of the operator; `async` is false if neither returns a promise. */
   setMeta(key: 'check' | 'evaluate' | 'async', value: unknown): this
-  /** Another operator at the same place. */
+  /** A node with another operator at the same position. */
   clone(op: { readonly name: string; readonly check: unknown; readonly evaluate: unknown }, args: unknown): CelNode
 }
 
@@ -59,7 +59,7 @@ export interface CelError extends Error {
   readonly node?: CelNode
 }
 
-/** Other errors too have a `code`; only the library's have a `summary`. */
+/** Other errors also have a `code`; only errors of the library have a `summary`. */
 export const isCelError = (error: unknown): error is CelError => error instanceof Error && typeof (error as CelError).summary === 'string'
 
 export interface Program {
@@ -73,10 +73,10 @@ export const loadRe2 = (): typeof Re2 => Re2
 
 export const makeUnsigned = (x: bigint): unknown => new UnsignedInt(x)
 
-/** The value of an unsigned integer; undefined: it is something else. */
+/** The value of an unsigned integer; undefined for other values. */
 export const unsigned = (x: unknown): bigint | undefined => (x instanceof UnsignedInt ? x.valueOf() : undefined)
 
-/** Free names of an expression are renamed to this prefix plus the name: no field can clash with the library's `type`, `string`, `cel`… */
+/** Free names of an expression get this prefix, so no field can clash with `type`, `string`, `cel`… of the library. */
 export const FIELD = '$'
 export const VALUE = '$value'
 export const META = '$meta'

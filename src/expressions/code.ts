@@ -1,12 +1,12 @@
 /**
- * The generated function during generation: statements, and the facts that they have proven. A fact that is not proven by a
- * check ends in `return B`: the interpreter evaluates this record.
+ * The generated function during generation: its statements and the facts that their checks prove. If a check fails, the function
+ * returns `B`, and the interpreter evaluates the record.
  */
 
 /**
- * The type of a value at generation time. `num` is a double and `int` a CEL integer, both a JS number here, an
- * integer always a safe one. `dyn` can be anything a record holds and is always a variable; `out` may be an integer or a
- * `dyn`, so only an output may use it. `strs`: a list of texts.
+ * The type of a value at generation time. `num` is a double and `int` a CEL integer; both are JS numbers here, and an integer
+ * is always safe. `dyn` is any value of a record and always a variable; `out` may be an integer or a `dyn`, so only an output
+ * may use it. `strs`: a list of strings.
  */
 export type Kind = 'num' | 'int' | 'str' | 'bool' | 'null' | 'dyn' | 'out' | 'strs'
 
@@ -57,7 +57,7 @@ export class Code {
     this.lines.push(text)
   }
 
-  /** Gives up on the record when the JS condition holds. */
+  /** Leaves the record to the interpreter if the JS condition is true. */
   bailIf(condition: string): void {
     this.line(`if (${condition}) return B`)
   }
@@ -77,7 +77,7 @@ export class Code {
     return `k[${this.constants.push(value) - 1}]`
   }
 
-  /** Runs `emit` as a branch: returns its statements, and forgets the facts that it proves. */
+  /** Runs `emit` as a branch: returns its statements and discards the facts that they prove. */
   branch<T>(emit: () => T): { statements: string[]; result: T } {
     const { lines, scope } = this
     this.lines = []
@@ -110,7 +110,7 @@ export class Code {
     return atom.kind === 'dyn' ? (this.scope.kinds.get(atom.js) ?? 'dyn') : atom.kind
   }
 
-  /** The atom's JS, proven to be of that kind. */
+  /** The JS of the atom, proven to be of this kind. */
   need(atom: Atom, kind: 'num' | 'str' | 'bool'): string {
     const known = this.kindOf(atom)
     if (known === kind) return atom.js
@@ -121,7 +121,7 @@ export class Code {
     return atom.js
   }
 
-  /** The variable with a number of the record as a double, which has its exact value. */
+  /** The variable with a number of the record as a double with the exact value. */
   private double(x: string): string {
     let n = this.scope.numbers.get(x)
     if (n === undefined) {
@@ -133,17 +133,17 @@ export class Code {
     return n
   }
 
-  /** A `dyn` as a primitive where it is a number that a double has; other values stay. */
+  /** A `dyn` as a primitive if it is a number that a double represents; other values are unchanged. */
   light(atom: Atom): string {
     return this.scope.numbers.get(atom.js) ?? this.store(`typeof ${atom.js} === 'object' ? lightOf(${atom.js}) : ${atom.js}`)
   }
 
-  /** A number, be it an integer or a double. */
+  /** An integer or a double. */
   numeric(atom: Atom): string {
     return atom.kind === 'int' ? atom.js : this.need(atom, 'num')
   }
 
-  /** A `dyn` that is a number, text or boolean, or null when that is fine. */
+  /** A `dyn` that is a number, string or boolean; with `orNull`, also null. */
   primitive(atom: Atom, orNull: boolean): string {
     if (this.kindOf(atom) !== 'dyn') return atom.js
     const x = this.light(atom)
@@ -151,7 +151,7 @@ export class Code {
     return x
   }
 
-  /** The value of a top-level field. Whether it is there is checked where it is used: `false && missing` is false. */
+  /** The value of a top-level field. Its presence is checked on use: `false && missing` is false. */
   load(name: string): string {
     this.needsRecord = true
     let variable = this.loads.get(name)
@@ -174,7 +174,7 @@ export class Code {
     return { js: variable, kind: 'dyn' }
   }
 
-  /** The variable that holds a field of a value, which must be a record. The field may be undefined. */
+  /** The variable with a field of a value, which must be a record. The field may be undefined. */
   fieldOf(owner: Atom, name: string): string {
     const x = owner.js
     const known = this.kindOf(owner)
@@ -193,14 +193,14 @@ export class Code {
   /** The body of `function (r, m)`: `end` is its last statement. */
   body(end: string): string {
     const top: string[] = []
-    // Values of other classes have getters and inherited fields, which only the interpreter handles.
+    // Values of other classes have getters and inherited fields, which only the interpreter supports.
     if (this.needsRecord) top.push(`if (typeof r !== 'object' || r === null || prototypeOf(r) !== OBJECT) return B`)
     for (const [name, variable] of this.loads) top.push(`const ${variable} = ${read('r', name)}`)
     return [...top, ...this.lines, end].join('\n')
   }
 }
 
-/** An own field. Names that every object inherits need hasOwn. */
+/** Reads an own field. Names that every object inherits need hasOwn. */
 const read = (owner: string, name: string): string => {
   const access = `${owner}[${JSON.stringify(name)}]`
   return name in Object.prototype ? `(hasOwn(${owner}, ${JSON.stringify(name)}) ? ${access} : undefined)` : access

@@ -1,4 +1,4 @@
-/** An expression ready to run: generated code first, then the interpreter for records that it does not support. */
+/** Compiles expressions: generated code runs first, then the interpreter for records that it does not support. */
 import type { Message } from '../contract/plugin.ts'
 import { Code } from './code.ts'
 import { emitOutput } from './emit.ts'
@@ -7,10 +7,10 @@ import { type Evaluate, interpreter } from './interpreter.ts'
 import { type Prepared, prepare } from './prepare.ts'
 import type { Expression, ExpressionType } from './types.ts'
 
-/** One per text for all lanes: an expression has no state, and code with a single call site stays fast. */
+/** One expression per text for all lanes: an expression has no state, and shared code is optimized better. */
 const compiled = new Map<string, Expression>()
 
-/** @throws {Error} for a text that `check` finds problems in. */
+/** @throws {Error} if `check` finds problems in the text */
 export function compile(text: string): Expression {
   let expression = compiled.get(text)
   if (!expression) compiled.set(text, (expression = new CompiledExpression(prepared(text))))

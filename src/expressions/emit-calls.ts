@@ -1,4 +1,4 @@
-/** Calls of the most common functions; the interpreter evaluates the others. */
+/** Generates calls of the most common functions; the interpreter evaluates the others. */
 import type { CelNode } from './cel.ts'
 import { type Atom, type Code, UNSUPPORTED } from './code.ts'
 import { pattern } from './implementations.ts'
@@ -21,9 +21,9 @@ export function emitFunction(name: string, args: CelNode[], code: Code, emit: Em
       return num(`Math.${name}(${code.numeric(x)})`)
     case 'min':
     case 'max': {
-      // One of the two arguments, with its digits.
+      // The result is one of the arguments, unchanged.
       const [a, b] = [code.numeric(x), code.numeric(y)]
-      // No comparison holds for 0/0.
+      // NaN is left to the interpreter.
       for (const [atom, js] of [
         [x, a],
         [y, b],
@@ -113,7 +113,7 @@ function toDouble(x: Atom, code: Code): Atom {
   const kind = code.kindOf(x)
   if (kind === 'num' || kind === 'int') return { js: x.js, kind: 'num' }
   if (kind !== 'str' && kind !== 'dyn') throw UNSUPPORTED
-  // The interpreter has the message for unreadable text.
+  // The interpreter reports unreadable text.
   const n = code.store(
     kind === 'str'
       ? `readDouble(${x.js})`

@@ -1,4 +1,4 @@
-/** One node of a checked tree as JS. Supports numbers, strings and booleans; the interpreter evaluates the rest. */
+/** Generates JS for one node of a checked tree. Supports numbers, strings and booleans; the interpreter evaluates the rest. */
 import { type CelNode, FIELD, META, VALUE } from './cel.ts'
 import { type Atom, type Code, type Kind, UNSUPPORTED } from './code.ts'
 import { emitFunction, emitMethod } from './emit-calls.ts'
@@ -53,7 +53,7 @@ export function emit(node: CelNode, code: Code): Atom {
   }
 }
 
-/** The JS of a node as an output: checked to be JSON. Here map and list literals are supported, too. */
+/** The JS of a node as an output, checked to be JSON. Map and list literals are also supported here. */
 export function emitOutput(node: CelNode, code: Code): string {
   if (!node.meta.alternate && node.op === 'list') return `[${node.args.map((n: CelNode) => emitOutput(n, code)).join(', ')}]`
   const literalKeys = node.op === 'map' && node.args.every(([key]: [CelNode]) => key.op === 'value' && typeof key.args === 'string')
@@ -131,7 +131,7 @@ function ternary([condition, yes, no]: CelNode[], code: Code): Atom {
   )
 }
 
-/** `test ? yes : no`, where each side may need statements of its own. */
+/** `test ? yes : no`, where each side may have its own statements. */
 function choose(test: string, yes: () => Atom, no: () => Atom, code: Code): Atom {
   const a = code.branch(yes)
   const b = code.branch(no)
@@ -157,7 +157,7 @@ function logical(op: '&&' | '||', [left, right]: CelNode[], code: Code): Atom {
   return { js: t, kind: 'bool' }
 }
 
-// An integer is never -0: 0 - x and + 0 see to that.
+// An integer is never -0, because of `0 - x` and `+ 0`.
 function negative(x: Atom, code: Code): Atom {
   return x.kind === 'int' ? { js: `(0 - ${x.js})`, kind: 'int' } : { js: `(-${code.need(x, 'num')})`, kind: 'num' }
 }
@@ -196,7 +196,7 @@ function compare(op: string, a: Atom, b: Atom, code: Code): Atom {
   return { js: `(${code.numeric(a)} ${op} ${code.numeric(b)})`, kind: 'bool' }
 }
 
-/** Two texts or two numbers. */
+/** Two strings or two numbers. */
 function lightPair(a: Atom, b: Atom, code: Code): [string, string] {
   const [x, y] = [code.light(a), code.light(b)]
   code.bailIf(`typeof ${x} !== typeof ${y} || (typeof ${x} !== 'number' && typeof ${x} !== 'string')`)
@@ -216,14 +216,14 @@ function arithmetic(op: string, a: Atom, b: Atom, binary: boolean, code: Code): 
   const [x, y] = [code.numeric(a), code.numeric(b)]
   if (binary) return { js: `(${x} ${op} ${y})`, kind: 'num' }
   const result = code.store(`${EXACT[op]}(${x}, ${y})`)
-  // More digits than a double has: left to the interpreter.
+  // Results with more digits than a double are left to the interpreter.
   code.bailIf(`${result} !== ${result}`)
   return { js: result, kind: 'num' }
 }
 
 const EXACT: Readonly<Record<string, string>> = { '+': 'fastAdd', '-': 'fastSubtract', '*': 'fastMultiply', '%': 'fastRemainder' }
 
-/** 64-bit integers of CEL on doubles: exact as long as operands and result are safe (division by zero is not). */
+/** 64-bit integers of CEL as doubles: exact if operands and result are safe, which division by zero is not. */
 function integer(op: string, left: string, right: string, code: Code): Atom {
   const [a, b] = [code.store(left), code.store(right)]
   const t = code.store(op === '/' ? `(${a} - ${a} % ${b}) / ${b} + 0` : `${a} ${op} ${b} + 0`)

@@ -8,7 +8,7 @@ import { Duration, plus, Timestamp } from './instants.ts'
 import { type OptionalClass, registerMacros } from './macros.ts'
 import { restore, rewrite } from './syntax.ts'
 
-/** Far more than handwritten expressions need, and low enough that no text can hang or overflow the checker. */
+/** Above the needs of handwritten expressions, and low enough that no text can hang or overflow the checker. */
 export const LIMITS = {
   length: 4096,
   maxAstNodes: 2000,
@@ -20,7 +20,7 @@ export const LIMITS = {
 
 let environment: Environment | undefined
 
-/** @throws ParseError of the library. The tree is not type-checked. */
+/** Parses without a type check. @throws ParseError of the library */
 export function parse(text: string): Program {
   environment ??= create()
   const rewritten = rewrite(text)
@@ -38,7 +38,7 @@ function create(): Environment {
     homogeneousAggregateLiterals: false,
     limits,
   })
-  // Numbers of JSON are doubles, the `2` of `price * 2` is an integer: without these it would not type-check.
+  // JSON numbers are doubles, and the `2` in `price * 2` is an integer: without these operators the type check would fail.
   for (const [op, f] of MIXED) {
     env.registerOperator(`double ${op} int: double`, (a: number, b: bigint) => f(a, Number(b)))
     env.registerOperator(`int ${op} double: double`, (a: bigint, b: number) => f(Number(a), b))
@@ -64,7 +64,7 @@ function create(): Environment {
   registerTimes(env)
   registerMacros(env, loadCel().Optional as unknown as OptionalClass)
   for (const name of NAMESPACES) {
-    // `cel` and `optional` are the library's own.
+    // `cel` and `optional` belong to the library.
     if (name === 'cel' || name === 'optional') continue
     const Namespace = class {}
     env.registerType(typeOfNamespace(name), Namespace)
@@ -104,7 +104,7 @@ function registerTimes(env: Environment): void {
   }
 }
 
-/** Declares an operator of decimals and other numbers, either way round. */
+/** Declares an operator of decimals and other numbers, in both orders. */
 function both(env: Environment, op: string, other: string, result: string): void {
   env.registerOperator(`decimal ${op} ${other}: ${result}`, op === '==' ? sameNumber : replaced)
   // The library adds the reverse order of equality.
@@ -133,7 +133,7 @@ const MIXED: readonly (readonly [string, (a: number, b: number) => number])[] = 
   ['%', (a, b) => a % b],
 ]
 
-/** Invalid arguments become an error of the library, which has the position in the text. */
+/** Converts errors for invalid arguments to an error of the library, which has the position in the text. */
 function guarded(handler: (...args: any[]) => unknown): (...args: any[]) => unknown {
   const { EvaluationError } = loadCel()
   return (...args) => {
@@ -145,11 +145,11 @@ function guarded(handler: (...args: any[]) => unknown): (...args: any[]) => unkn
   }
 }
 
-/** Adds only types to the tree. @returns the library's name of the type, or its error. */
+/** Adds types to the tree. @returns the type name of the library, or its error */
 export function typeOf(program: Program): { type: string } | { error: Error } {
   const result = program.check()
   return result.valid ? { type: result.type! } : { error: result.error! }
 }
 
-/** The tree after the expansion of macros, which is evaluated. */
+/** The node after macro expansion, which is evaluated. */
 export const expanded = (node: CelNode): CelNode => node.meta.alternate ?? node

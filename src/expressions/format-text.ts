@@ -1,11 +1,11 @@
-/** `"%s: %.2f".format([symbol, price])`: the format() of CEL's string extension. */
+/** `"%s: %.2f".format([symbol, price])`: the format() of the CEL string extension. */
 import { ExactNumber } from '../contract/plugin.ts'
 import { decimal, isNumeric, type Numeric } from '../kit/values/arithmetic.ts'
 import { pow10 } from '../kit/values/decimal.ts'
 import { unsigned } from './cel.ts'
 import { Duration, Timestamp } from './instants.ts'
 
-/** @throws {Error} for a clause that does not exist, or a value that it does not take */
+/** @throws {Error} for an unknown clause or an invalid value */
 export function formatText(pattern: string, values: readonly unknown[]): string {
   let next = 0
   return pattern.replaceAll(
@@ -56,7 +56,7 @@ function wholeOf(x: Numeric): bigint | undefined {
   return m % pow10(k) === 0n ? m / pow10(k) : undefined
 }
 
-/** `m / 10^k` as a whole number of units of `10^-places`, a half to the even one. */
+/** `m / 10^k` as an integer number of `10^-places`, rounded half-even. */
 function toPlaces(m: bigint, k: number, places: number): bigint {
   const [n, d] = places >= k ? [m * pow10(places - k), 1n] : [m, pow10(k - places)]
   const [whole, rest] = [n / d, (n % d) * 2n]
@@ -76,7 +76,7 @@ function scientific(x: Numeric, places: number): string {
   let exponent = size === 0n ? 0 : String(size).length - 1 - k
   const at = (e: number): string => String(toPlaces(size * pow10(Math.max(0, -e)), k + Math.max(0, e), places))
   let digits = at(exponent)
-  // 9.996 to two places is 1.00e+01.
+  // Rounding can add a digit: 9.996 with two places is 1.00e+01.
   if (digits.length > places + 1) digits = at(++exponent)
   digits = digits.padStart(places + 1, '0')
   const shown = `${exponent < 0 ? '-' : '+'}${String(Math.abs(exponent)).padStart(2, '0')}`

@@ -1,7 +1,7 @@
-/** One line of the table of functions. */
+/** One entry of the function table. */
 import type { Json } from '../contract/plugin.ts'
 
-/** A CEL signature, under the name in `as`, and what it does. */
+/** A CEL signature, with the name in `as`, and its implementation. */
 export type Overload = readonly [signature: string, handler: (...args: any[]) => unknown]
 
 export interface FunctionEntry {
@@ -13,9 +13,9 @@ export interface FunctionEntry {
   /** The call as shown in docs and messages. */
   readonly usage: string
   readonly description: string
-  /** Expression and its result on an empty record; tested. */
+  /** Expressions with their results on an empty record; tested. */
   readonly examples: readonly (readonly [expression: string, result: Json])[]
-  /** The implementation. Without it, the function or macro of the library is meant. */
+  /** The implementation; undefined: the function or macro of the library. */
   readonly overloads?: readonly Overload[]
   /** The name inside the library, if this function replaces one with the same name. */
   readonly as?: string

@@ -5,8 +5,8 @@ import type { FunctionEntry, Overload } from './function-entry.ts'
 import * as impl from './implementations.ts'
 
 /**
- * A function of numbers, be they integers, doubles or decimals. It is declared to give a double: the library takes the result type
- * from the overload it finds first, so overloads with different ones would have it wrong for values whose type shows at run time only.
+ * A function of integers, doubles or decimals, with a declared result of double: the library uses the result type of the first matching
+ * overload, so different result types would be wrong for values whose type is only known at run time.
  */
 const NUMBERS = ['double', 'int', 'decimal']
 type OfTwo = (a: Numeric, b: Numeric) => number | ExactNumber
@@ -17,7 +17,7 @@ const ofOneNumber = (name: string, f: (x: number) => number, exact: (x: Numeric)
   NUMBERS.map(a => [`${name}(${a}): double`, (x: Numeric) => (isPlain(x) ? f(Number(x)) : exact(x))] as const)
 
 const isPlain = (x: Numeric): boolean => typeof x === 'number' || (typeof x === 'bigint' && Number.isSafeInteger(Number(x)))
-/** An argument as a number of a record. */
+/** An argument in the form of record numbers. */
 const asNumber = (x: Numeric): number | ExactNumber => (typeof x !== 'bigint' ? x : isPlain(x) ? Number(x) : new ExactNumber(String(x)))
 const least: OfTwo = (a, b) => (compareNumbers(asNumber(a), asNumber(b)) <= 0 ? asNumber(a) : asNumber(b))
 const greatest: OfTwo = (a, b) => (compareNumbers(asNumber(a), asNumber(b)) >= 0 ? asNumber(a) : asNumber(b))

@@ -1,4 +1,4 @@
-/** CEL's math extension: `math.greatest(1, 2, 3)`. */
+/** The CEL math extension: `math.greatest(1, 2, 3)`. */
 import { compareNumbers, ExactNumber } from '../contract/plugin.ts'
 import { absolute, isNumeric, type Numeric, roundTo, toWhole } from '../kit/values/arithmetic.ts'
 import { makeUnsigned as make, unsigned } from './cel.ts'
@@ -7,13 +7,13 @@ import type { FunctionEntry, Overload } from './function-entry.ts'
 type Unsigned = { valueOf(): bigint }
 type Any = Numeric | Unsigned
 
-/** In the form that numbers of records are compared in. */
+/** In the form in which record numbers are compared. */
 const comparable = (x: Any): number | ExactNumber => {
   const n = unsigned(x) ?? (x as Numeric)
   return typeof n === 'bigint' ? new ExactNumber(String(n)) : n
 }
 
-/** The greatest (1) or least (-1) of numbers of any type, as it was given. */
+/** The greatest (1) or least (-1) of numbers of any type, unchanged. */
 function extreme(name: string, values: readonly unknown[], side: 1 | -1): unknown {
   const list = values.length === 1 && Array.isArray(values[0]) ? (values[0] as unknown[]) : values
   const wrong = list.find(x => !isNumeric(x) && unsigned(x) === undefined)
@@ -26,18 +26,18 @@ const extremes = (name: string, side: 1 | -1): Overload[] =>
     (...values: unknown[]) => extreme(name, values, side),
   ])
 
-/** Of a double or decimal; the result is one. */
+/** Overloads for a double and a decimal. */
 const ofNumber = (name: string, result: string, f: (x: number) => unknown, exact: (x: ExactNumber) => unknown): Overload[] => [
   [`math.${name}(double): ${result}`, f],
   [`math.${name}(decimal): ${result}`, exact],
 ]
-/** Of a whole number, which has no fraction and is finite. */
+/** Overloads for integers, with a constant result: they have no fraction and are finite. */
 const whole = (name: string, result: unknown): Overload[] => ['int', 'uint'].map(type => [`math.${name}(${type}): bool`, () => result])
 
 const int64 = (x: bigint): bigint => BigInt.asIntN(64, x)
 const uint64 = (x: bigint): bigint => BigInt.asUintN(64, x)
 
-/** Declared to give any type: the library takes the result from the overload it finds first when types show at run time only. */
+/** Declared as `dyn`: the library uses the result type of the first overload if types are only known at run time. */
 const bits = (name: string, f: (x: bigint, y: bigint) => bigint): Overload[] => [
   [`math.${name}(int, int): dyn`, (x: bigint, y: bigint) => int64(f(x, y))],
   [`math.${name}(uint, uint): dyn`, (x: Unsigned, y: Unsigned) => make(uint64(f(x.valueOf(), y.valueOf())))],
@@ -67,7 +67,7 @@ const entry = (
   overloads: readonly Overload[],
 ): FunctionEntry => ({ name: `math.${name}`, form: 'function', arity, usage: `math.${usage}`, description, examples, overloads })
 
-/** A half away from zero, as `round` does. */
+/** Rounds half away from zero, like `round`. */
 const roundHalf = (x: number): number => (x < 0 ? -Math.round(-x) : Math.round(x))
 
 export const MATH: readonly FunctionEntry[] = [

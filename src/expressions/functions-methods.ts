@@ -1,4 +1,4 @@
-/** Functions that follow a value: `text.upper()`. */
+/** Methods of a value: `text.upper()`. */
 import type { FunctionEntry } from './function-entry.ts'
 import { formatText } from './format-text.ts'
 import * as impl from './implementations.ts'

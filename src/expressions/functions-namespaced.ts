@@ -1,4 +1,4 @@
-/** Functions with a namespace: `strings.quote(text)`. Those of numbers are in functions-math.ts. */
+/** Functions with a namespace: `strings.quote(text)`. Functions of `math` are in functions-math.ts. */
 import type { FunctionEntry } from './function-entry.ts'
 import { loadCel } from './cel.ts'
 import type { OptionalClass } from './macros.ts'

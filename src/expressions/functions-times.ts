@@ -1,4 +1,4 @@
-/** Times: epoch milliseconds, CEL's timestamps and durations, and their texts. */
+/** Times: epoch milliseconds, timestamps and durations of CEL, and their text. */
 import { ExactNumber } from '../contract/plugin.ts'
 import { checkParseFormat, formatTimeText, timeFormat } from '../kit/values/time-format.ts'
 import { isFormat, parseTimeText } from '../kit/values/time-text.ts'
@@ -32,7 +32,7 @@ export const readTime = (text: string, second?: string, zone?: string): number =
 const writeTime = (ms: number, format?: string, zone?: string): string =>
   format === undefined ? impl.formatTime(ms) : formatTimeText(ms, format, zone)
 
-/** Checks the arguments after the first of parse_time and format_time, if they are literals. @throws {Error} if one is wrong */
+/** Checks literal arguments after the first of parse_time and format_time. @throws {Error} if one is invalid */
 export function checkTimeArguments(name: string, args: readonly string[]): void {
   const [second, zone] = args
   if (second === undefined) return

@@ -1,4 +1,4 @@
-/** All functions of expressions: the table behind the checker, the interpreter, the docs page and its test. */
+/** All functions of expressions: the table for the checker, the interpreter, the docs page and its test. */
 import type { FunctionEntry } from './function-entry.ts'
 import { FREE_FUNCTIONS } from './functions-free.ts'
 import { MATH } from './functions-math.ts'

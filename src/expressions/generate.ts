@@ -1,4 +1,4 @@
-/** Generated functions: built once per pipeline start from the code of `emit`, run per record. */
+/** Builds functions from the code of `emit`: once per pipeline start, to run per record. */
 import { ExactNumber, type Message } from '../contract/plugin.ts'
 import { fastAdd, fastMultiply, fastRemainder, fastSubtract } from '../kit/values/arithmetic.ts'
 import type { Code } from './code.ts'
@@ -10,7 +10,7 @@ import { characters, compareTexts, indexOf, replace, split, trim } from './text.
 /** Returned by generated code that does not support the record: the interpreter evaluates it. */
 export const BAIL = Symbol('bail')
 
-/** @returns BAIL, or exactly what the interpreter would return. Throwing means the same as BAIL. */
+/** @returns BAIL, or the same as the interpreter. Throwing is equivalent to BAIL. */
 export type Fast = (value: unknown, message: Message, base?: object) => unknown
 
 const helpers = {
@@ -35,10 +35,10 @@ const helpers = {
   fastSubtract,
   fastMultiply,
   fastRemainder,
-  /** A number of a record as the double of its value; NaN: it is not a number, or no double has its value. */
+  /** A number of a record as a double of the same value; NaN: not a number, or no double has its value. */
   plainOf: (x: unknown): number => (x instanceof ExactNumber ? (x.safe ?? Number.NaN) : Number.NaN),
   lightOf: (x: unknown): unknown => (x instanceof ExactNumber ? (x.safe ?? x) : x),
-  /** NaN: it cannot be read, and the interpreter reports the reason. */
+  /** NaN: unreadable; the interpreter reports the reason. */
   readTime(text: string, second?: string, zone?: string): number {
     try {
       return readTime(text, second, zone)
@@ -56,8 +56,8 @@ const helpers = {
 }
 
 /**
- * `end` is the last statement. All text in the code is either ours or went through JSON.stringify (`emit`, `read`), so
- * nothing an expression says can become code.
+ * All text in the code is either constant or encoded with JSON.stringify (`emit`, `read`), so text of an expression cannot become code.
+ * @param end last statement
  */
 export function generate(code: Code, end: string, more: Record<string, unknown> = {}): Fast {
   const scope = { ...helpers, ...more }

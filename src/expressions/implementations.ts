@@ -1,20 +1,20 @@
-/** The implementations of the functions. Pure, and the same in the interpreter and in generated code. They throw `Error` for bad arguments. */
+/** Implementations of the functions: pure, and used by the interpreter and generated code. They throw `Error` for invalid arguments. */
 import { ExactNumber, isUnambiguous } from '../contract/plugin.ts'
 import { type Numeric, toWhole } from '../kit/values/arithmetic.ts'
 import { MAX_TIME } from '../kit/values/time.ts'
 import { loadRe2, makeUnsigned } from './cel.ts'
 import type { Timestamp } from './instants.ts'
 
-/** Half away from zero, on the number as written. @throws when places is not 0 to 15. */
+/** Rounds the decimal text of a number half away from zero. @throws if places is not 0 to 15 */
 export function round(x: number, places: number): number {
   if (!(Number.isInteger(places) && places >= 0 && places <= 15)) throw new Error(`round() takes 0 to 15 places, got ${places}`)
   const scale = POWERS[places]
   const scaled = Math.abs(x) * scale
-  // From here on the product is too coarse to detect a half. From 2^53 on there are no decimals (and what is not finite has none).
+  // From 2^49 the product is too imprecise to detect a half. From 2^53, and for NaN and infinity, there are no decimals.
   if (!(scaled < 2 ** 49)) return Math.abs(x) < 2 ** 53 ? roundText(x, places) : x
   const whole = Math.floor(scaled)
   const rest = scaled - whole
-  // x and the product are each off by half a unit in the last place at most, so only a near half needs the exact, slow way.
+  // x and the product are each off by at most half a unit in the last place, so only values close to a half need the slow, exact way.
   if (Math.abs(rest - 0.5) < scaled * 2 ** -50) return roundText(x, places)
   const result = (rest < 0.5 ? whole : whole + 1) / scale
   return x < 0 ? -result : result
@@ -46,14 +46,14 @@ export function parseDouble(text: string): number {
   return x
 }
 
-/** @throws for what a double's range does not hold */
+/** @throws if the value is outside the range of a double */
 export function nearest(x: Numeric): number {
   const n = Number(x)
   if (!Number.isFinite(n)) throw new Error(`double() cannot hold ${x}`)
   return n
 }
 
-/** A 64-bit integer. */
+/** Truncates to a 64-bit integer. */
 export const truncate = (x: number | ExactNumber): bigint => int64(wholeNumber(x))
 
 /** @throws beyond 64 bits */
@@ -129,10 +129,10 @@ export function formatTime(ms: number): string {
   throw new Error(`format_time() takes epoch milliseconds, got ${ms}`)
 }
 
-/** Patterns are literals of expressions, so there are few. */
+/** A cache. Patterns are literals of expressions, so there are few. */
 const patterns = new Map<string, { test(text: string): boolean }>()
 
-/** @throws with the reason when the pattern is not one. */
+/** @throws with the reason if the pattern is invalid */
 export function pattern(source: string): { test(text: string): boolean } {
   let compiled = patterns.get(source)
   if (!compiled) patterns.set(source, (compiled = loadRe2().RE2JS.compile(source)))

@@ -1,4 +1,4 @@
-/** Expressions: CEL over one message. No code outside this folder uses the library behind it. */
+/** Expressions: CEL over one message. Only this folder uses the CEL library. */
 import { compile } from './compile.ts'
 import { keyParts } from './key-parts.ts'
 import { provideLanguage } from './on-demand.ts'
@@ -12,7 +12,7 @@ export { compile, keyParts }
 export { type FieldPath, fieldPaths } from './paths.ts'
 export type { Expression, ExpressionProblem, ExpressionType } from './types.ts'
 
-/** Everything that is known about an expression without a record. Never throws. */
+/** Checks an expression without a record. Never throws. */
 export function check(text: string): { readonly type: ExpressionType } | { readonly problems: readonly ExpressionProblem[] } {
   const prepared = prepare(text)
   return 'problems' in prepared ? prepared : { type: prepared.type }

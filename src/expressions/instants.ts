@@ -1,4 +1,4 @@
-/** CEL's timestamp and duration, to the nanosecond. */
+/** The timestamp and duration of CEL, with nanosecond precision. */
 import { fromLocal, toLocal, utc, type Zone, zoneOf } from '../kit/values/zone.ts'
 
 const SECOND = 1_000_000_000n
@@ -95,7 +95,7 @@ const UNITS: Readonly<Record<string, bigint>> = {
   ns: 1n,
 }
 
-/** As in Go: `1h30m`, `-1.5s`, `0`. */
+/** In the notation of Go: `1h30m`, `-1.5s`, `0`. */
 export function parseDuration(text: string): Duration {
   const [, sign, rest] = /^([+-]?)(.*)$/s.exec(text)!
   const parts = rest.length > 100 ? [] : [...rest.matchAll(/(\d*)(?:\.(\d*))?(ns|us|µs|μs|ms|s|m|h)/g)]
@@ -127,7 +127,7 @@ export const CALENDAR: Readonly<Record<string, { readonly description: string; r
   },
 }
 
-/** Fields that a duration also has: there, its whole length in that unit, except milliseconds. */
+/** Fields that durations also have: their whole length in that unit, except milliseconds. */
 export const CLOCK: Readonly<
   Record<string, { readonly description: string; readonly field: CalendarField; readonly of: (d: Duration) => bigint }>
 > = {

@@ -1,4 +1,4 @@
-/** Evaluation by the library, which defines the meaning of an expression. Generated code must have the same result or leave the record to it. */
+/** Evaluates expressions with the library, which defines their results. Generated code has the same result or leaves the record to it. */
 import { DataError, ExactNumber, type Message } from '../contract/plugin.ts'
 import type { Analysis } from './analyze.ts'
 import { type CelError, FIELD, isCelError, loadCel, META, type Program, unsigned, VALUE } from './cel.ts'
@@ -13,7 +13,7 @@ export function interpreter(text: string, program: Program, analysis: Analysis):
   return message => {
     const value = message.value
     try {
-      // Optional access treats the error described below as a missing field, so the error must be avoided there.
+      // Optional access treats the error described below as a missing field, so the error must be avoided.
       return evaluate(analysis.usesOptional && hasConstructorField(value) ? toMaps(value) : value, message)
     } catch (error) {
       if (error instanceof DataError) throw error
@@ -28,14 +28,14 @@ export function interpreter(text: string, program: Program, analysis: Analysis):
       if (hasConstructorField(value)) return evaluate(toMaps(value), message)
     } catch (second) {
       if (second instanceof DataError) throw second
-      // Inspecting a value can exceed the stack, too.
+      // Inspecting a value can also exceed the stack.
       if (isCelError(second)) reason = second
     }
     throw dataError(reason, text, value)
   }
 }
 
-/** Only own fields, on an object without a prototype: nothing inherited can be reached. */
+/** The variables: own fields only, on an object without a prototype, so inherited fields are not accessible. */
 function variables(value: unknown, message: Message, { fields, usesValue, usesMeta }: Analysis): Record<string, unknown> {
   const vars = Object.create(null)
   if (usesValue) vars[VALUE] = value
@@ -46,7 +46,7 @@ function variables(value: unknown, message: Message, { fields, usesValue, usesMe
   return vars
 }
 
-/** `meta`. Fields that the source does not have are missing; of a duplicate header, the last one counts. */
+/** The value of `meta`. Fields that the source does not have are missing; of duplicate headers, the last is used. */
 function metaOf(message: Message): Map<string, unknown> {
   const meta = new Map<string, unknown>([
     ['key', message.key],
@@ -75,7 +75,7 @@ function toJson(v: unknown, text: string): unknown {
       if (Array.isArray(v)) return listToJson(v, text)
       if (v instanceof Map) return mapToJson(v, text)
       if (isRecord(v)) return recordToJson(v, text)
-      // As protocol buffers write them in JSON.
+      // In the JSON notation of protocol buffers.
       if (v instanceof Timestamp || v instanceof Duration) return String(v)
       if (unsigned(v) !== undefined) return toJson(unsigned(v), text)
   }
@@ -96,7 +96,7 @@ function listToJson(list: readonly unknown[], text: string): unknown {
 function recordToJson(record: Record<string, unknown>, text: string): unknown {
   const entries = Object.entries(record)
   const json = entries.map(([, x]) => toJson(x, text))
-  // fromEntries defines its fields, so that one named __proto__ stays a field.
+  // fromEntries defines fields, so a field named __proto__ stays a field.
   return json.some((x, i) => x !== entries[i][1]) ? Object.fromEntries(entries.map(([k], i) => [k, json[i]])) : record
 }
 
@@ -163,7 +163,7 @@ function reason(error: CelError, text: string, value: unknown, part: string): st
       return `'${part}': does not work on ${given}`
     }
     case 'invalid_logical_operand':
-      // The library names the left side, whichever of the two it was.
+      // The library always names the left operand, so the message names neither.
       return `'${shorten(text)}': an operand of '&&' or '||' is ${typeName(/got '([^']+)'/.exec(error.summary)?.[1] ?? '')}, not true or false`
     case 'invalid_condition_type':
       return `'${part}': must be true or false, not ${typeName(/got '([^']+)'/.exec(error.summary)?.[1] ?? '')}`
@@ -172,7 +172,7 @@ function reason(error: CelError, text: string, value: unknown, part: string): st
   }
 }
 
-/** `list<string>, map<string, dyn>` at its outer commas. */
+/** Splits `list<string>, map<string, dyn>` at its outer commas. */
 const splitTypes = (types: string): string[] => types.split(/, (?![^<]*>)/).filter(t => t !== '')
 
 function contents(value: unknown): string {

@@ -1,12 +1,12 @@
-/** The values that an expression distinguishes, as texts that can be compared: for the check that all records of a group are on one lane. */
+/** The values that determine an expression, as comparable text, to check that all records of a group are on one lane. */
 import { type CelNode, FIELD, META, VALUE } from './cel.ts'
 import { prepare } from './prepare.ts'
 
 /**
- * Two records that agree in every part agree in the expression. A list, a map and a text put together have a part per element, literals
- * none; every other expression is one part. An expression without parts is the same for all records.
- * @param origin what stands for a field (`user.id`; '' is the whole value) or for one of the message (`$meta.key`); undefined: not known
- * @returns undefined where a field is not known, and for a text that `check` finds problems in
+ * Two records with equal parts have the same result. A list, a map and a concatenation have the parts of their elements, literals have
+ * none; every other expression is one part. An expression without parts has the same result for all records.
+ * @param origin the parts of a field (`user.id`; '' is the whole value) or of `$meta.key`; undefined: unknown
+ * @returns undefined if a field is unknown or `check` finds problems in the text
  */
 export function keyParts(text: string, origin: (path: string) => readonly string[] | undefined): readonly string[] | undefined {
   const prepared = prepare(text)
@@ -55,7 +55,7 @@ function one(node: CelNode, origin: Origin): readonly string[] | undefined {
   return found.reads === 0 ? [] : [text]
 }
 
-/** The tree as text, fields by their origin: the same for expressions that are written differently and mean the same. */
+/** The tree as text, with the origins of fields, so it does not depend on the notation of the expression. */
 function textOf(node: unknown, origin: Origin, found: { known: boolean; reads: number }): string {
   if (Array.isArray(node)) return `(${node.map(n => textOf(n, origin, found)).join(',')})`
   if (typeof node !== 'object' || node === null) return typeof node === 'bigint' ? `${node}` : (JSON.stringify(node) ?? 'undefined')
@@ -74,7 +74,7 @@ function textOf(node: unknown, origin: Origin, found: { known: boolean; reads: n
   return `${op}${textOf(args, origin, found)}`
 }
 
-/** `a.b`, `value.a.b` and `value["a"]` are paths of the value; those of the message begin with `$meta`. */
+/** `a.b`, `value.a.b` and `value["a"]` are paths of the value; paths of the message start with `$meta`. */
 function pathOf(node: CelNode): string | undefined {
   if (node.op === 'id') {
     const name = String(node.args)

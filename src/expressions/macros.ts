@@ -1,11 +1,11 @@
 /**
- * Macros with two variables: `list.all(i, x, condition)`, `map.transformMap(key, x, expression)`. The library has those with one. They
- * are registered like functions whose arguments are trees; names that they bind are listed in `BINDING` for the analysis.
+ * Macros with two variables: `list.all(i, x, condition)`, `map.transformMap(key, x, expression)`. The library has macros with one. They
+ * are registered like functions whose arguments are trees; `BINDING` lists the names that they bind, for the analysis.
  */
 import type { Environment } from '@marcbachmann/cel-js'
 import type { CelNode, CelType } from './cel.ts'
 
-/** The library's checker, evaluator and scopes, as far as a macro uses them. */
+/** The parts of the checker, evaluator and scopes of the library that macros use. */
 interface Scope {
   forkWithVariable(name: string, type: CelType): Scope
   reuse(parent: Scope): Scope
@@ -29,14 +29,14 @@ type Each = (key: unknown, value: unknown) => unknown
 interface TwoVariables {
   readonly name: string
   readonly type: (checker: Checker, result: CelType, key: CelType) => CelType
-  /** @param test of the filter; macros with three arguments have none */
+  /** @param test the filter; macros with three arguments have none */
   readonly run: (entries: readonly (readonly [unknown, unknown])[], result: Each, test: Each | undefined) => unknown
   /** Whether the last argument is a condition. */
   readonly condition?: true
   readonly filter?: true
 }
 
-/** False decides, even if another element fails. */
+/** An element with the decisive value decides, even if another element fails. */
 function decides(entries: readonly (readonly [unknown, unknown])[], test: Each, decisive: boolean): boolean {
   let failure: { readonly error: unknown } | undefined
   for (const [key, value] of entries)
@@ -91,7 +91,7 @@ const MACROS: readonly TwoVariables[] = [
 const kept = (entries: readonly (readonly [unknown, unknown])[], test: Each | undefined) =>
   test ? entries.filter(([key, value]) => test(key, value) === true) : entries
 
-/** Macro and number of arguments -> how many of them are names that it binds. */
+/** Macro and number of arguments -> number of names that it binds. */
 export const BINDING: ReadonlyMap<string, number> = new Map([
   ...MACROS.flatMap(({ name, filter }) => [3, ...(filter ? [4] : [])].map(n => [`${name}/${n}`, 2] as const)),
   ['optMap/2', 1],
@@ -105,7 +105,7 @@ function objectEntries(value: unknown): (readonly [unknown, unknown])[] {
   return entries
 }
 
-/** Element by element: a list has positions, a map keys. */
+/** The elements with their keys: list indexes or map keys. */
 function entriesOf(collection: unknown): (readonly [unknown, unknown])[] | undefined {
   if (Array.isArray(collection)) return collection.map((value, i) => [BigInt(i), value] as const)
   if (collection instanceof Map) return [...collection]
@@ -120,7 +120,7 @@ interface Call {
   readonly receiver: CelNode
 }
 
-/** The library's class of optionals. */
+/** The optional class of the library. */
 export interface OptionalClass {
   new (...args: never[]): { hasValue(): boolean; value(): unknown }
   of(value: unknown): unknown
@@ -170,7 +170,7 @@ function variable(checker: Checker, node: CelNode): string {
   return node.args
 }
 
-/** @param variables 1: the element only */
+/** @param variables 1: only the element */
 function twoVariables(macro: TwoVariables, { ast, args, receiver }: Call, variables = 2): unknown {
   const result = args.at(-1)!
   const test = args.length === 4 ? args[2] : undefined

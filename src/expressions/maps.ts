@@ -1,4 +1,4 @@
-/** Maps with keys that are not literal strings: `{1: "a"}`, `{name: 1}`; and those with optional entries. */
+/** Maps with keys that are not literal strings (`{1: "a"}`, `{name: 1}`) or with optional entries. */
 import { DataError, ExactNumber } from '../contract/plugin.ts'
 import { type CelNode, unsigned } from './cel.ts'
 import { ABSENT } from './syntax.ts'

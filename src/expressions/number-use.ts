@@ -1,4 +1,4 @@
-/** How an expression uses numbers, determined from its text: for `explain`, which shows the numbers that keep all digits. */
+/** Determines how an expression uses numbers, for `explain`, which shows the numbers that keep all digits. */
 import { ExactNumber } from '../contract/plugin.ts'
 import { type CelNode, FIELD, VALUE } from './cel.ts'
 import { isBinary } from './numbers.ts'
@@ -6,11 +6,11 @@ import { prepare } from './prepare.ts'
 import { OPTIONAL_ENTRY } from './syntax.ts'
 
 export interface NumberUse {
-  /** `copied`: numbers of the record as they are. `exact`: literals and decimal arithmetic. `binary`: a double. `none`: its result is not a number. */
+  /** `copied`: unchanged numbers of the record. `exact`: literals and decimal arithmetic. `binary`: a double. `none`: not a number. */
   readonly how: 'copied' | 'exact' | 'binary' | 'none'
-  /** Paths of the fields whose numbers get into the result; the empty path is the whole value. */
+  /** Paths of fields whose numbers are in the result; the empty path is the whole value. */
   readonly reads: readonly string[]
-  /** The result is the value at this path and nothing else. */
+  /** The result is the value at this path. */
   readonly path?: string
   /** The result is an object of these fields. */
   readonly fields?: Readonly<Record<string, NumberUse>>
@@ -27,7 +27,7 @@ const ARITHMETIC = new Set(['+', '-', '*', '/', '%', '-_'])
 /** Methods and functions that return their argument. */
 const COPIES = new Set(['dyn', 'orValue', 'or', 'optional.of', 'min', 'max', 'first', 'last'])
 
-/** `list<string>` is not made of numbers either. */
+/** Whether a type has no numbers, including `list<string>`. */
 const isText = (node: CelNode): boolean => NOT_NUMBERS.has((node.checkedType?.name ?? '').replace(/^(list<)+|>+$/g, ''))
 
 const resultOf = (node: CelNode): CelNode => node.meta?.alternate ?? node
@@ -45,7 +45,7 @@ function useOf(given: CelNode): NumberUse {
   return { how: found.binary ? 'binary' : found.exact ? 'exact' : 'copied', reads: [...reads] }
 }
 
-/** An object literal whose keys are texts. */
+/** The use of an object literal with literal keys. */
 function objectOf(node: CelNode): NumberUse | undefined {
   if (node.op !== 'map') return undefined
   const fields: Record<string, NumberUse> = Object.create(null)

@@ -1,7 +1,7 @@
 /**
- * Numbers in the interpreter. `+ - * %` are exact decimal arithmetic, comparison is by value; `/` and `double()` give binary
- * doubles, and so does arithmetic on what they gave. The library knows doubles and 64-bit integers only, so the handlers of the
- * operators in a checked tree are replaced. docs/adr/0027 says why.
+ * Numbers in the interpreter. `+ - * %` are exact decimal arithmetic, comparison is by value; `/` and `double()` return binary
+ * doubles, and so does arithmetic on their results. The library supports only doubles and 64-bit integers, so the handlers of the
+ * operators in a checked tree are replaced. See docs/adr/0027 for the reasons.
  */
 import { compareNumbers, ExactNumber } from '../contract/plugin.ts'
 import { exactly, isNumeric, negative, type Numeric, type Operator } from '../kit/values/arithmetic.ts'
@@ -15,8 +15,8 @@ interface Handled {
 }
 
 /**
- * Whether the number of a node is binary instead of decimal. Determined by the text alone, so that the same expression computes
- * alike for every record.
+ * Whether the number of a node is binary instead of decimal. Depends only on the text, so an expression has the same arithmetic for
+ * every record.
  */
 export function isBinary(node: CelNode): boolean {
   const { op, args } = node.meta.alternate ?? node
@@ -44,10 +44,10 @@ export function isBinary(node: CelNode): boolean {
   }
 }
 
-/** Functions that return one of their arguments, or its size. */
+/** Functions that return one of their arguments, or its absolute value. */
 const PASSES = new Set(['min', 'max', 'abs', 'dyn'])
 
-/** Once per checked tree. */
+/** Replaces the handlers. Call it once per checked tree. */
 export function makeExact(root: CelNode): void {
   const seen = new Set<CelNode>()
   const visit = (node: unknown): void => {
@@ -110,7 +110,7 @@ function handler(node: CelNode, given: Handle): Handle | undefined {
     case 'in':
       return (a, b, ast, ev) => given(b instanceof Map ? mapKey(comparable(a)) : comparable(a), comparable(b), ast, ev)
     case '-_':
-      // Unary: the operand comes first, too.
+      // A unary operator also has its operand first.
       return (a, ...rest) => {
         if (a instanceof ExactNumber) return negative(a)
         return int64(given(a, ...rest))
@@ -120,9 +120,9 @@ function handler(node: CelNode, given: Handle): Handle | undefined {
   }
 }
 
-/** Two numbers of which not both are 64-bit integers; those are the library's. */
+/** Two numbers that are not both 64-bit integers, which the library handles. */
 const isMixed = (a: unknown, b: unknown): boolean => isNumeric(a) && isNumeric(b) && !(typeof a === 'bigint' && typeof b === 'bigint')
-/** The only result of these outside of 64-bit integers. */
+/** @throws for 2^63, the only overflow of a negation */
 function int64(x: unknown): unknown {
   if (x === 2n ** 63n) throw new RangeError('integer overflow')
   return x
@@ -146,7 +146,7 @@ const TESTS: Record<string, (order: number) => boolean> = {
   '>=': order => order >= 0,
 }
 
-/** The same value in the one form that the library compares by value; the very same when there is nothing exact in it. */
+/** The value in a form that the library compares by value; the same object if it has no `ExactNumber`. */
 function comparable(v: unknown): unknown {
   if (typeof v !== 'object' || v === null) return v
   if (v instanceof ExactNumber) {

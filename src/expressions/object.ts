@@ -1,4 +1,4 @@
-/** Several expressions as the fields of one new object: one generated function, one hidden shape for all objects. */
+/** Compiles several expressions to the fields of one new object, with one generated function and one hidden class. */
 import { DataError, type Message } from '../contract/plugin.ts'
 import { Code } from './code.ts'
 import { interpreted, prepared } from './compile.ts'
@@ -8,13 +8,13 @@ import { BAIL, generate } from './generate.ts'
 /** Field name -> expression, or the shape of a nested object. */
 export type Shape = { readonly [name: string]: string | Shape }
 
-/** @throws {DataError} when one of the expressions does; the message begins with the field's path. */
+/** @throws {DataError} if one of the expressions does; the message starts with the path of the field */
 export type MakeObject = (message: Message, base?: object) => Record<string, unknown>
 
 /**
- * @param onto the objects start with the fields of `base`; those of the shape replace theirs, or come behind them.
- * @returns a function that makes the object, with plain JSON values.
- * @throws {Error} when an expression is wrong.
+ * @param onto the objects start with the fields of `base`; fields of the shape replace or follow them
+ * @returns a function that creates the object, with plain JSON values
+ * @throws {Error} if an expression is invalid
  */
 export function compileObject(shape: Shape, onto = false): MakeObject {
   const fields = leaves(shape, [])
@@ -54,7 +54,7 @@ export function compileObject(shape: Shape, onto = false): MakeObject {
       const result = fast(value, message, base)
       if (result !== BAIL) return result as Record<string, unknown>
     } catch {
-      // An expression failed; the interpreter reports which one and why.
+      // The interpreter reports which expression failed and why.
     }
     return explain(message, base)
   }
@@ -67,7 +67,7 @@ function leaves(shape: Shape, path: readonly string[]): { path: readonly string[
   })
 }
 
-/** Fields in the order of the shape; `[...]` makes `__proto__` a field like any other. */
+/** Fields in the order of the shape; `[...]` makes `__proto__` an ordinary field. */
 function objectFields(shape: Shape, names: Iterator<string>): string {
   const fields = Object.entries(shape).map(([name, of]) => {
     const key = name === '__proto__' ? '["__proto__"]' : JSON.stringify(name)

@@ -1,4 +1,4 @@
-/** The expression language for files that may not need it: loading it is a third of the start of a pipeline without expressions. */
+/** Loads the expression language on demand: it is a third of the start time of a pipeline without expressions. */
 type Language = typeof import('./index.ts')
 
 let language: Pick<Language, 'check' | 'compile' | 'keyParts'> | undefined
@@ -10,7 +10,7 @@ export function provideLanguage(loaded: NonNullable<typeof language>): void {
   language = loaded
 }
 
-/** @throws {Error} when neither this file nor another one has loaded it */
+/** @throws {Error} if it has not been loaded */
 export function loadedLanguage(): NonNullable<typeof language> {
   if (!language) throw new Error('the expression language is not loaded: await loadLanguage() first')
   return language

@@ -10,7 +10,7 @@ export interface FieldPath {
   readonly ranges: readonly { readonly start: number; readonly end: number }[]
 }
 
-/** Every path of fields, as far as it is literal; nothing for a text with problems. */
+/** The literal part of every field path; empty for a text with problems. */
 export function fieldPaths(text: string): FieldPath[] {
   const prepared = prepare(text)
   if ('problems' in prepared) return []

@@ -1,4 +1,4 @@
-/** From text to a checked tree, for `check` and `compile`. */
+/** Converts text to a checked tree, for `check` and `compile`. */
 import { type Analysis, analyze } from './analyze.ts'
 import type { Program } from './cel.ts'
 import { LIMITS, parse, typeOf } from './environment.ts'
@@ -65,5 +65,5 @@ const TYPES: Readonly<Record<string, ExpressionType>> = {
   dyn: 'dyn',
 }
 
-/** `map<string, double>` is a map; undefined for what no message can hold. */
+/** `map<string, double>` is a map; undefined for types that no message can contain. */
 const typeName = (cel: string): ExpressionType | undefined => TYPES[/^\w+/.exec(cel)?.[0] ?? '']

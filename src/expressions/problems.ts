@@ -1,10 +1,10 @@
-/** Errors of the library as messages for users: what is wrong, where, and what to write instead. */
+/** Converts errors of the library to messages for users, with position and fix. */
 import { type CelError, type CelNode, type CelType, FIELD, isCelError } from './cel.ts'
 import { isJsonNumber } from '../contract/plugin.ts'
 import { FUNCTIONS } from './functions.ts'
 import type { ExpressionProblem } from './types.ts'
 
-/** A problem of the text of an expression, from an error of the parser or the type checker. */
+/** Converts an error of the parser or the type checker to a problem. */
 export function problemOf(error: unknown, text: string): ExpressionProblem {
   if (!isCelError(error)) {
     const message =
@@ -63,7 +63,7 @@ const LIMIT_NAMES: Record<string, string> = {
   maxCallArguments: 'arguments',
 }
 
-/** Habits of other languages. */
+/** Operators of other languages. */
 const OPERATORS: Readonly<Record<string, string>> = {
   and: '&&',
   or: '||',
@@ -81,7 +81,7 @@ function syntax(error: CelError, text: string, start: number, written: string): 
     const wanted = /Expected (\w+)/.exec(error.summary)?.[1]
     if (text.trim() === '') return ['the expression is empty']
     if (wanted === undefined) return ['the expression ends too early']
-    // The most likely reason: `{ n: round(x, 2) }` in YAML is the value `round(x` and another key.
+    // The usual cause: `{ n: round(x, 2) }` in YAML is the value `round(x` and another key.
     const cut =
       wanted === 'RPAREN' || wanted === 'RBRACKET' ? '; inside { } and [ ] of YAML, a comma ends a value: put the expression in quotes' : ''
     return [`the expression ends where ${TOKENS[wanted] ?? wanted.toLowerCase()} was expected${cut}`]
@@ -91,12 +91,12 @@ function syntax(error: CelError, text: string, start: number, written: string): 
   const shown = first(text, start)
   const token = written.length > 1 ? written : shown
   const suggestion = OPERATORS[token] ?? OPERATORS[text.slice(start - 1, start + 1)]
-  // A keyword behind a dot: `trade.in`.
+  // A keyword after a dot: `trade.in`.
   if (text[start - 1] === '.' && /^[a-z_]\w*$/i.test(token)) return [`'${token}' is a keyword of the language`, `["${token}"]`]
   return [`unexpected '${token}'`, suggestion]
 }
 
-/** Forms of CEL in places where they are not allowed. */
+/** CEL syntax that is not allowed at this position, and common syntax of other languages. */
 function misplaced(text: string, start: number): [message: string, suggestion: string] | undefined {
   const before = text.slice(0, start)
   const [quoted] = /^`[^`]+`/.exec(text.slice(start)) ?? []
@@ -136,7 +136,7 @@ export function overload(summary: string): [message: string, suggestion?: string
   return [message]
 }
 
-/** The operand that is not a condition; the library reports the whole operation. */
+/** Finds the operand that is not a boolean; the library reports the whole operation. */
 function operand(error: CelError, at: (message: string) => ExpressionProblem): ExpressionProblem {
   const [type] = quoted(error.summary)
   const message = `must be true or false here, not ${typeName(type)}`
@@ -146,8 +146,8 @@ function operand(error: CelError, at: (message: string) => ExpressionProblem): E
 }
 
 /**
- * The argument of a call that no overload takes. The library itself does not look at the arguments of a method whose receiver
- * is of any type, so this is asked of every method, too.
+ * Finds the argument that no overload of a call accepts. The library does not check the arguments of a method whose receiver has
+ * type `dyn`, so this function checks all methods.
  */
 export function wrongArgument(call: CelNode): ExpressionProblem | undefined {
   const method = call.op === 'rcall'
@@ -170,7 +170,7 @@ export function wrongArgument(call: CelNode): ExpressionProblem | undefined {
 
 const first = (text: string, at: number): string => String.fromCodePoint(text.codePointAt(at)!)
 const quoted = (summary: string): string[] => [...summary.matchAll(/'([^']*)'/g)].map(m => m[1])
-/** Of errors that come when an expression is checked as well as when it is evaluated. */
+/** The message of errors that occur in the type check and during evaluation. */
 export function wording({ code, summary }: CelError): [message: string, suggestion?: string] {
   switch (code) {
     case 'invalid_index_type':
@@ -189,7 +189,7 @@ export function wording({ code, summary }: CelError): [message: string, suggesti
   }
 }
 
-/** The type that a message of the library ends with, in plain words. An element of nothing has none. */
+/** The last type in a message of the library, in plain words. */
 const lastType = (summary: string): string => {
   const type = quoted(summary).at(-1) ?? 'undefined'
   return type === 'undefined' ? 'what does not exist' : typeName(type)

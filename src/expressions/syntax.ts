@@ -1,17 +1,17 @@
 /**
- * Forms of CEL that the parser of the library does not read: optional entries (`{?"a": x}`, `[?x]`), names in backquotes (value.`a-b`),
- * bytes literals that are raw or not ASCII, and numbers that begin with their point. The parser gets a text of the same length, so that
- * positions stay; then the tree gets what was written.
+ * CEL syntax that the parser of the library does not support: optional entries (`{?"a": x}`, `[?x]`), names in backquotes (value.`a-b`),
+ * raw bytes literals, and numbers that start with a point. The parser receives a text of the same length, so positions stay the same;
+ * then the original parts are restored in the tree.
  */
 import { ExactNumber } from '../contract/plugin.ts'
 import { type CelNode, type CelType, type Comprehension, loadCel } from './cel.ts'
 
 export interface Rewritten {
-  /** As long as the original. */
+  /** Has the length of the original. */
   readonly text: string
   /** Positions of the `?` of optional entries. */
   readonly optional: ReadonlySet<number>
-  /** By position: the name of a field, or the value of a literal, and the name that the parser reads there. */
+  /** By position: the name of a field, or the value of a literal, and the name that replaces it for the parser. */
   readonly names: ReadonlyMap<number, Placed<string>>
   readonly literals: ReadonlyMap<number, Placed<unknown>>
 }
@@ -21,9 +21,9 @@ interface Placed<T> {
   readonly is: T
 }
 
-/** The operator of an optional entry of a list, or of the value of one of an object. */
+/** The operator of an optional list entry, or of the value of an optional map entry. */
 export const OPTIONAL_ENTRY = '?entry'
-/** What an optional entry without a value evaluates to. */
+/** The result of an optional entry without a value. */
 export const ABSENT = Symbol('absent')
 
 const TOKEN =
@@ -51,13 +51,13 @@ export function rewrite(text: string): Rewritten | undefined {
     const before = tokens[i - 1]?.[0]
     const behind = tokens[i + 1]?.[0] ?? ''
     const behindOperand = i > 0 && isOperand(tokens[i - 1])
-    // A name in its place must not run into what is beside it, nor be called.
+    // The replacement name must not join adjacent characters or be called.
     const alone = !/\w/.test(text[at - 1] ?? '') && !/\w/.test(text[at + written.length] ?? '') && behind !== '('
     if (written === '{' || written === '(') open.push(written)
     else if (written === '[') open.push(behindOperand ? 'index' : '[')
     else if (/^[)\]}]$/.test(written)) open.pop()
     else if (written === '?') {
-      // Not `{?}`: what is left would be an empty object.
+      // Not `{?}`: the rest would be an empty object.
       const inLiteral = open.at(-1) === '{' || open.at(-1) === '['
       if (!inLiteral || !/^[{[,]$/.test(before ?? '') || /^[}\],]?$/.test(behind)) return
       optional.add(at)
@@ -73,7 +73,7 @@ export function rewrite(text: string): Rewritten | undefined {
   return optional.size + names.size + literals.size === 0 ? undefined : { text: out, optional, names, literals }
 }
 
-/** A value, so that `[` behind it is an index. */
+/** Whether the token ends a value, so that a following `[` is an index. */
 const isOperand = ({ 0: written, groups }: RegExpExecArray): boolean =>
   written !== 'in' && [groups!.quoted, groups!.name, groups!.point, groups!.operand].some(part => part !== undefined)
 
@@ -84,7 +84,7 @@ function unused(text: string, length: number): string {
   }
 }
 
-/** Undefined for what is not bytes and raw: the parser reads that. */
+/** Undefined for other literals, which the parser supports. */
 function rawBytes(quoted: string): Uint8Array | undefined {
   const [start, quote] = /^(?:br|rb)("""|'''|["'])/i.exec(quoted) ?? []
   if (start === undefined) return undefined
@@ -98,7 +98,7 @@ function fraction(point: string): number | ExactNumber | undefined {
   return Number.isFinite(Number(exact)) ? (exact.plain ?? exact) : undefined
 }
 
-/** Puts the parts that `rewrite` removed into the tree. */
+/** Restores the parts that `rewrite` removed in the tree. */
 export function restore(root: CelNode, { optional, names, literals }: Rewritten): void {
   const left = { optional: new Set(optional), names: new Set(names.keys()), literals: new Set(literals.keys()) }
   const seen = new Set<unknown>()
@@ -121,7 +121,7 @@ export function restore(root: CelNode, { optional, names, literals }: Rewritten)
     visit(node.args)
     visit(node.meta.alternate)
   }
-  // A macro took it for its name: `[1].map(.5, 1)`.
+  // The literal is at the position of a macro variable: `[1].map(.5, 1)`.
   const variable = (node: CelNode): void => {
     for (const [start, { as }] of literals)
       if (as === (node.args as Comprehension).iterVarName) throw unexpected('invalid_macro_argument', start)

@@ -1,13 +1,13 @@
-/** Strings as sequences of characters (code points), not of UTF-16 units: 🙂 is one character. */
+/** Strings as sequences of characters (code points), not UTF-16 units: 🙂 is one character. */
 
 const PAIR = /[\ud800-\udfff]/
 
-/** Characters: what `size` of a text counts. */
+/** Number of characters, as in `size(text)`. */
 export function characters(text: string): number {
   return before(text, text.length)
 }
 
-/** Characters in front of a place in the text. */
+/** Number of characters before a UTF-16 index. */
 function before(text: string, unit: number): number {
   let n = unit
   for (let i = 1; i < unit; i++) if (isLow(text.charCodeAt(i)) && isHigh(text.charCodeAt(i - 1))) n--
@@ -15,8 +15,8 @@ function before(text: string, unit: number): number {
 }
 
 /**
- * The order of code points, which is that of UTF-8 bytes: 🙂 comes after U+FFFD. JavaScript's `<` compares UTF-16 units, among which
- * the halves of 🙂 come before it. Negative, zero or positive.
+ * Compares by code points, which is the order of UTF-8 bytes: 🙂 is after U+FFFD. `<` of JavaScript compares UTF-16 units, and the
+ * surrogates of 🙂 are before U+FFFD. @returns a negative number, zero or a positive number
  */
 export function compareTexts(a: string, b: string): number {
   const length = Math.min(a.length, b.length)
@@ -28,7 +28,7 @@ export function compareTexts(a: string, b: string): number {
   return x >= 0xd800 && y >= 0xd800 ? beyond(a, i) - beyond(b, i) : x - y
 }
 
-/** The code point that the unit belongs to; a half without its other one stays what it is. */
+/** The code point that contains a unit; a lone surrogate is returned unchanged. */
 function beyond(text: string, i: number): number {
   const start = i > 0 && isLow(text.charCodeAt(i)) && isHigh(text.charCodeAt(i - 1)) ? i - 1 : i
   return text.codePointAt(start)!
@@ -37,7 +37,7 @@ function beyond(text: string, i: number): number {
 const isHigh = (c: number): boolean => c >= 0xd800 && c <= 0xdbff
 const isLow = (c: number): boolean => c >= 0xdc00 && c <= 0xdfff
 
-/** Where a character begins in the text. @throws for one beyond its end */
+/** The UTF-16 index of a character. @throws if it is beyond the end */
 function unitOf(text: string, character: bigint, what: string): number {
   const at = Number(character)
   let unit = 0
@@ -60,7 +60,7 @@ export const charAt = (text: string, at: bigint): string => {
   return unit === text.length ? '' : String.fromCodePoint(text.codePointAt(unit)!)
 }
 
-/** -1: it does not occur. */
+/** -1: not found. */
 export function indexOf(text: string, part: string, from?: bigint): number {
   const found = text.indexOf(part, from === undefined ? 0 : unitOf(text, from, 'the position'))
   return found <= 0 ? found : before(text, found)
@@ -105,7 +105,7 @@ export function trim(text: string): string {
   return text.slice(from, to)
 }
 
-/** Only ASCII letters change. */
+/** Changes only ASCII letters. */
 export const lowerAscii = (text: string): string => text.replaceAll(/[A-Z]+/g, part => part.toLowerCase())
 export const upperAscii = (text: string): string => text.replaceAll(/[a-z]+/g, part => part.toUpperCase())
 
@@ -121,5 +121,5 @@ const ESCAPES: Readonly<Record<string, string>> = {
   '"': '\\"',
 }
 
-/** As a CEL text literal. */
+/** The text as a CEL string literal. */
 export const quoteText = (text: string): string => `"${Array.from(text.toWellFormed(), c => ESCAPES[c] ?? c).join('')}"`

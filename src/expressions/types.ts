@@ -1,4 +1,4 @@
-/** The interface of the expression language (CEL), so that the library behind it can be replaced. */
+/** The interface of the expression language (CEL), independent of the CEL library. */
 import type { Message } from '../contract/plugin.ts'
 
 export type ExpressionType =
@@ -15,7 +15,7 @@ export type ExpressionType =
   | 'duration'
   | 'dyn'
 
-/** `start` and `end` are character offsets in the expression's text, end exclusive. */
+/** `start` and `end` are character offsets in the expression, end exclusive. */
 export interface ExpressionProblem {
   readonly message: string
   readonly start: number
@@ -27,9 +27,9 @@ export interface Expression {
   readonly text: string
   readonly type: ExpressionType
   /**
-   * Evaluate over one message: its value's top-level fields are variables, `value` is the whole value, `meta` has
+   * Evaluates one message: the top-level fields of its value are variables, `value` is the whole value, `meta` has
    * key, time (epoch ms), topic, partition, offset, headers.
-   * @returns JSON values: plain numbers where a double has the value, else `ExactNumber`; never BigInt.
+   * @returns JSON values: numbers if a double has the value, otherwise `ExactNumber`; never BigInt.
    * @throws {DataError} if the data does not match (missing field, wrong operand types).
    */
   evaluate(message: Message): unknown

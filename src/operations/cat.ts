@@ -1,10 +1,10 @@
-/** Reads records of a topic: without a group, in the order of their times, up to the current end. */
+/** Reads the records of a topic up to its current end: without a group, ordered by time. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type ConsumedBatch, type Driver, type TopicPartition, tpKey } from '../connectors/kafka/driver.ts'
 import { EnvironmentError, type Message } from '../contract/plugin.ts'
 import { suggest } from '../kit/text/suggest.ts'
 
-/** Where to begin in each partition: its oldest record, its newest `last` ones, an offset, or the first record at or after a time (epoch ms). */
+/** Start in each partition: the oldest record, the newest `last` records, an offset, or the first record at or after a time (epoch ms). */
 export type CatStart = 'earliest' | { readonly last: number } | { readonly offset: number } | { readonly time: number }
 
 export interface CatOptions {

@@ -1,4 +1,4 @@
-/** Reads a topic catalog; every problem has a place, as in a pipeline file. */
+/** Reads a topic catalog; every problem has a position, as in a pipeline file. */
 import { dirname } from 'node:path'
 import catalogueSchema from '../../schemas/topics.schema.json' with { type: 'json' }
 import { internalTopic } from '../connectors/kafka/link/ends.ts'
@@ -23,9 +23,9 @@ const SCHEMA = catalogueSchema as unknown as Schema
 
 export interface WantedTopic {
   readonly name: string
-  /** undefined: one for a new topic, any for an existing one. */
+  /** Undefined: one for a new topic, any number for an existing one. */
   readonly partitions?: number
-  /** undefined: the brokers' default. */
+  /** Undefined: the default of the brokers. */
   readonly replication?: number
   readonly config: Readonly<Record<string, string>>
 }
@@ -134,7 +134,7 @@ function checkContent(content: Content, root: MapNode, problems: Problems): void
           'retention already sets how long records are kept: remove one of the two',
         )
       if (TOPIC_SETTINGS.has(key)) continue
-      // Other brokers have other settings; a name that is close to a setting of Kafka is a typo.
+      // Other brokers have other settings; a name similar to a setting of Kafka is a typo.
       const near = suggest(key, TOPIC_SETTINGS)
       if (near !== undefined) problems.add('CONFIG_UNKNOWN_KEY', span, [...path, 'config', key], `Kafka has no topic setting ${key}`, near)
     }

@@ -1,4 +1,4 @@
-/** The log of a command: from the environment variables that are the defaults of the kafka plugins, or `--brokers`. */
+/** Connects a command to the log, with the environment variables of the kafka plugins or `--brokers`. */
 import type { Logger } from '../contract/plugin.ts'
 import { PipelineError } from '../contract/plugin.ts'
 import { validateConnection, connect, type ConnectionConfig, connectionKeys, type KafkaHandle } from '../connectors/kafka/connect.ts'

@@ -3,7 +3,7 @@ import type { Acl } from '../connectors/kafka/log-admin.ts'
 import type { Driver } from '../connectors/kafka/driver.ts'
 import type { Catalogue, WantedTopic } from './catalogue.ts'
 
-/** One difference. `refuse`: it cannot be made; `note` has the reason and what to do. */
+/** One difference. `refuse`: the change is impossible; `note` has the reason and the fix. */
 export interface Change {
   readonly action: 'create' | 'grow' | 'set' | 'grant' | 'revoke' | 'delete' | 'refuse' | 'skip'
   /** `topic wallet-events`, `group ledger-projector` */

@@ -1,4 +1,4 @@
-/** The positions of the sources of a pipeline: their own, and the checkpoint, which takes precedence. Read-only. */
+/** The positions of the sources of a pipeline, from the source and from the checkpoint, which takes precedence. Read-only. */
 import { systemClock } from '../kit/clock.ts'
 import { DEFAULT_DEPTH } from '../contract/plugin.ts'
 import { attribute } from '../kit/plugin-error.ts'
@@ -25,18 +25,18 @@ export interface PositionStatus {
   readonly group: string | undefined
   readonly committed: Position | undefined
   readonly checkpoint: Position | undefined
-  /** Keys of state in the checkpoint. */
+  /** Number of state keys in the checkpoint. */
   readonly state: number
   readonly first: Position | undefined
   readonly end: Position | undefined
-  /** Records that have not been read. */
+  /** Number of unread records. */
   readonly lag: number | undefined
 }
 
 export const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
 const nothing = { inc: () => {}, set: () => {} }
 
-/** The store of a source; undefined if the source stores its position itself. It must be closed. */
+/** The store of a source, which must be closed; undefined if the source stores its position itself. */
 export function storeOf(pipeline: Pipeline, step: Step<SourcePlugin>): CheckpointStore | undefined {
   const unused = (): never => {
     throw new Error('the source is not running')
@@ -61,7 +61,7 @@ export function storeOf(pipeline: Pipeline, step: Step<SourcePlugin>): Checkpoin
   return location.kind === 'source' || location.kind === 'none' ? undefined : location.store
 }
 
-/** The names of sources without a position are returned to the caller. */
+/** `notReported`: names of sources without a position. */
 export async function positionStatuses(pipeline: Pipeline): Promise<{ rows: PositionStatus[]; notReported: string[] }> {
   const parts = []
   for (const part of partsOf(pipeline)) parts.push(await statusesOf(part))
@@ -101,7 +101,7 @@ async function statusesOf(pipeline: Pipeline): Promise<{ rows: PositionStatus[];
   return { rows, notReported }
 }
 
-/** Keys of state, without the entry for its origin. */
+/** Number of state keys, without the entry for its origin. */
 export const entriesOf = (checkpoint: Checkpoint | undefined): number =>
   checkpoint?.state.filter(([store]) => store !== MANIFEST_STORE).length ?? 0
 

@@ -1,12 +1,12 @@
 /**
- * Sends a pipeline back that hands records over (`repartition`). Its lanes belong together: what is handed over again must not meet the
- * state and the records of the first time. So all sources move, all state is cleared, and what lies in the internal topics is passed over:
+ * Resets a pipeline with `repartition` steps. Repartitioned records must not meet state or records of the previous run. So all sources
+ * move, all state is cleared, and the records in the internal topics are skipped:
  *
- *     1. every lane behind a link: state cleared, marked as unfinished. The claim fences who wrote to the next internal topic.
- *     2. every lane of the sources: state cleared, position set. The claim fences who wrote to the first internal topic.
- *     3. every lane behind a link: position at the end of its topic, mark removed.
+ *     1. every lane after a link: state cleared, marked as unfinished. The claim fences the writer of the next internal topic.
+ *     2. every lane of the sources: state cleared, position set. The claim fences the writer of the first internal topic.
+ *     3. every lane after a link: position at the end of its topic, mark removed.
  *
- * A run that finds the mark stops, so a crash in between leaves nothing that could go on.
+ * A run stops at the mark, so a pipeline does not run after a crash in between.
  */
 import { connect, type ConnectionConfig } from '../connectors/kafka/connect.ts'
 import type { Driver, TopicPartition } from '../connectors/kafka/driver.ts'
@@ -65,7 +65,7 @@ export async function planLinkedReset(pipeline: Pipeline, target: Target | undef
   }
 }
 
-/** Undefined: the internal topic does not exist yet, so nothing was moved. */
+/** Undefined: the internal topic does not exist yet, so there is nothing to reset. */
 async function look(
   part: Pipeline,
   step: Step<SourcePlugin>,

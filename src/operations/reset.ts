@@ -1,4 +1,4 @@
-/** Moves a source to another position: the offsets of the group, and the checkpoint, whose state belongs to the old position. */
+/** Moves a source to another position: sets the offsets of the group and the checkpoint, and removes its state. */
 import { positionsIn } from '../connectors/kafka/positions.ts'
 import { connect, type ConnectionConfig } from '../connectors/kafka/connect.ts'
 import type { GroupMember } from '../connectors/kafka/log-admin.ts'
@@ -16,23 +16,23 @@ export interface Move {
   readonly lane: LaneInfo & TopicPartition
   readonly committed: number | undefined
   readonly checkpoint: number | undefined
-  /** Keys of state that are removed. */
+  /** Number of removed state keys. */
   readonly state: number
   readonly to: number
-  /** Why it cannot be moved there. */
+  /** The reason why it cannot be moved there. */
   readonly refused?: string
 }
 
 export interface ResetPlan {
   readonly moves: readonly Move[]
-  /** Current members of the group: nothing may be changed while it has any. */
+  /** Current members of the group. A reset requires that there are none. */
   readonly members: readonly GroupMember[]
   /** Checkpoint first: it takes precedence. */
   apply(): Promise<void>
   close(): Promise<void>
 }
 
-/** @param store of the source's checkpoints; closed by `close`. */
+/** @param store checkpoints of the source; closed by `close` */
 export async function planReset(
   config: ConnectionConfig,
   group: string,

@@ -1,4 +1,4 @@
-/** The stored state of pipelines: reads and moves it. */
+/** Lists, exports, imports and removes the stored state of pipelines. */
 import { type CheckpointStore, EnvironmentError, type Json, type LaneInfo, LiveConflictError, type StoredLane } from '../contract/plugin.ts'
 import { tpOf } from '../connectors/kafka/driver.ts'
 import { type FileLock, tryLock } from '../kit/sqlite/file-lock.ts'
@@ -10,12 +10,12 @@ import { MANIFEST_STORE } from '../runtime/state.ts'
 import { silent, storeOf } from './position-status.ts'
 
 export interface KeptState extends StoredLane {
-  /** That of the pipeline file, with its current version and group. */
+  /** Belongs to the current version and group of the pipeline file. */
   readonly current: boolean
-  /** Entries by step. */
+  /** Number of entries by step. */
   readonly steps: Readonly<Record<string, number>>
   readonly entries: number
-  /** Its origin; undefined: written by 0.1.0. */
+  /** Origin; undefined: written by 0.1.0. */
   readonly madeFrom: Json | undefined
 }
 
@@ -29,11 +29,11 @@ export interface ExportedState {
 interface Place {
   readonly step: Step
   readonly store: CheckpointStore
-  /** Of this source, in the current pipeline. */
+  /** State owner of this source in the current pipeline. */
   readonly owner: string
 }
 
-/** Opens the stores of a pipeline's checkpoints, one per place, and closes them afterwards. */
+/** Opens the checkpoint stores of a pipeline and closes them afterwards. */
 async function within<T>(pipeline: Pipeline, work: (places: readonly Place[]) => Promise<T>): Promise<T> {
   const places: Place[] = []
   try {
@@ -48,13 +48,13 @@ async function within<T>(pipeline: Pipeline, work: (places: readonly Place[]) =>
   }
 }
 
-/** In the notation of the lanes of the source. */
+/** The group in the lane names of the source. */
 function groupOf(pipeline: Pipeline, { type, config }: Step): string | undefined {
   const { group, streams } = config as { group?: string; streams?: unknown }
   return type === 'kafka' || (type === 'redis' && streams !== undefined) ? (group ?? pipeline.name) : undefined
 }
 
-/** Everything stored under the name of the pipeline: of every version and group, in every place where one of its sources stores it. */
+/** All state of the pipeline: of every version and group, in all stores of its sources. */
 export function keptState(pipeline: Pipeline): Promise<KeptState[]> {
   return within(pipeline, async places => {
     const owners = new Set(places.map(p => p.owner))
@@ -77,7 +77,7 @@ function describe(lane: StoredLane, current: boolean): KeptState {
 }
 
 /**
- * Runs `work` on the state of owners while none of their processes runs or can start: it would continue with removed state.
+ * Runs `work` on the state of owners while none of their processes runs or can start: a process would continue with the old state.
  * @throws {EnvironmentError} while one runs
  */
 async function withoutProcesses<T>(places: readonly Place[], owners: readonly string[], work: () => Promise<T>): Promise<T> {

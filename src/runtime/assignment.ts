@@ -1,14 +1,14 @@
-/** The lanes of a running pipeline: made when a source is assigned them, drained before it gives them up, forgotten when it has lost them. */
+/** The lanes of a running pipeline: created when a source claims them, drained before it revokes them, dropped when it loses them. */
 import type { Context, LaneInfo, LaneOrigin, Position, SourceContext } from '../contract/plugin.ts'
 import type { BuiltSource } from './build.ts'
 import { Lane, type LaneRun } from './lane.ts'
 
-/** Source bytes that the commit batches being filled may hold; those being written hold up to as much again. */
+/** Maximum source bytes of all commit batches that are being filled. Batches that are being written can hold as much again. */
 const HELD_BYTES = 16 * 1024 * 1024
 
-/** A lane run, and what only assigning needs. */
+/** `LaneRun`, and what only the assignment needs. */
 export interface AssignmentHost extends Omit<LaneRun, 'maxBytes'> {
-  /** Tries again while a peer is away, until the run ends. */
+  /** Retries while a peer is unreachable, until the run ends. */
   retrying<T>(step: string, fn: () => Promise<T>): Promise<T>
 }
 
@@ -22,7 +22,7 @@ export class Assignment {
     this.run = { ...host, maxBytes: () => HELD_BYTES / Math.max(1, this.lanes.size) }
   }
 
-  /** A source's side of the assignment: it claims, revokes and loses lanes. */
+  /** The part of the source context that claims, revokes and loses lanes. */
   contextFor(entry: BuiltSource): Omit<SourceContext, keyof Context> {
     return {
       range: entry.range,

@@ -1,21 +1,21 @@
 /**
- * The edges of a backfill. Records are found by their own time, windows go by event time, and the two differ: records come late and
- * out of order. So what lies around the bounds is read too, as far as it can reach into a window within them, and what it makes
- * outside of them is kept in.
+ * The bounds of a backfill. Records are selected by their timestamp, but windows use event time, and records arrive late and out of order.
+ * A backfill therefore also reads records around its bounds, as far as they can belong to a window within them, and drops the outputs
+ * outside of the bounds.
  */
 import type { Message, Output, Transform } from '../contract/plugin.ts'
 import type { Pipeline } from '../config/model.ts'
 
-/** Epoch ms. */
+/** Bounds in epoch ms, `to` exclusive. */
 export interface Range {
   readonly from?: number
   readonly to?: number
 }
 
-/** Records may reach their topic this much later than the trade, or other event happened, ms. */
+/** Maximum expected delay of a record between its event and its topic, ms. */
 const DELAY = 60_000
 
-/** ms around the bounds that have to be read; 0: nothing in the pipeline collects over event time. */
+/** ms to read before and after the bounds; 0: no step collects over event time. */
 export function windowSpanOf(pipeline: Pipeline): number {
   const span = Math.max(0, ...pipeline.transforms.map(({ plugin, config }) => plugin.windowSpan?.(config) ?? 0))
   return span > 0 ? span + DELAY : 0
@@ -26,7 +26,7 @@ export const widen = ({ from, to }: Range, span: number): Range => ({
   to: to === undefined ? undefined : to + span,
 })
 
-/** Lets out only what ends within the bounds: its windows are whole. */
+/** Emits only messages whose window end, or time, is within the bounds: their windows are complete. */
 export function keepWithin(transform: Transform, { from = Number.NEGATIVE_INFINITY, to = Number.POSITIVE_INFINITY }: Range): Transform {
   const within = (m: Message): boolean => {
     const end = m.result?.end ?? m.time
@@ -59,6 +59,6 @@ export function keepWithin(transform: Transform, { from = Number.NEGATIVE_INFINI
   }
 }
 
-/** Whose time lies outside: it was read only for its windows, and is not dead-lettered. */
+/** Whether the time of the message is outside of the bounds. Such a message was read only for the windows, and is not dead-lettered. */
 export const isOutside = (m: Message, { from = Number.NEGATIVE_INFINITY, to = Number.POSITIVE_INFINITY }: Range): boolean =>
   m.time < from || m.time >= to

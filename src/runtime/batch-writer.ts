@@ -1,6 +1,6 @@
 /**
- * The writing half of a lane: holds the commit batch that the chain fills, writes one commit batch at a time, and commits it. It decides
- * when: under a transaction at every commit interval, otherwise as soon as no write is under way.
+ * The writing half of a lane: holds the commit batch that the chain fills, writes one commit batch at a time, and commits it. With
+ * transactions it flushes at every commit interval or when the batch is half full, otherwise as soon as no write is in progress.
  */
 import {
   EnvironmentError,
@@ -22,27 +22,27 @@ import type { LaneState } from './state.ts'
 import { delayOf, isRetryable, type Writer } from './writer.ts'
 
 export class BatchWriter {
-  /** Filled by the chain. */
+  /** The batch that the chain fills. */
   batch: CommitBatch
-  /** Resolves when the batch being written is committed, or its failure handled. Set by `flush`, cleared when it ends. */
+  /** Resolves when the batch that is being written is committed or its failure is handled. Set by `flush`, cleared at its end. */
   flushing: Promise<void> | undefined
-  /** The chain is in the middle of a source batch: the commit batch must not be cut. Set and read by the lane. */
+  /** The chain is processing a source batch, so the commit batch must not be cut. Set by the lane. */
   held = false
   private readonly info: LaneInfo
   private readonly entry: BuiltSource
   private readonly run: LaneRun
   /** Aborted by `stop`. */
   private readonly lost = new AbortController()
-  /** Aborted when nothing more is to be written for the lane: the run has failed, or the lane is lost. */
+  /** Aborted when nothing more may be written for the lane: the run has failed, or the lane was dropped. */
   private readonly signal: AbortSignal
   /** Called with the error of a failed write or commit; resolves when it is handled. */
   private readonly onFailure: (error: Error) => Promise<void>
   private readonly commitInterval: number
   private state!: LaneState
   private position: Position | undefined
-  /** The position moved or state changed since the last durable checkpoint. */
+  /** The position or the state changed since the last durable checkpoint. */
   private unsaved = false
-  /** Restored after a failed commit, with nothing left to commit: only a commit shows that they work again. */
+  /** Restored after a failed commit, with nothing left to commit: only a commit shows that commits succeed again. */
   private unproven = false
   private lastCommit: number
   private inFlight = 0
@@ -50,19 +50,22 @@ export class BatchWriter {
   private wake: (() => void) | undefined
   private draining = false
   private stopped = false
-  /** Written, and not yet covered by a durable checkpoint: read again after a restore, and counted only then. */
+  /**
+   * Counts of batches that are written but not covered by a durable checkpoint. They are read again after a restore, so they are counted
+   * only with the checkpoint.
+   */
   private uncounted = new Tally()
-  /** Of a commit that failed: it may still be valid, which the checkpoint shows. */
+  /** Counts of a commit that failed. It may have succeeded, which the restored checkpoint shows. */
   private undecided: { readonly position: string; readonly tally: Tally } | undefined
-  /** What was flushed before a reset is void after it. */
+  /** Number of resets. The result of a flush from before a reset is ignored. */
   private generation = 0
-  /** Kept beside the throw, in case a plugin swallows it. */
+  /** Kept in addition to the throw, in case a plugin swallows the error. */
   private unhandled: UnhandledRecord | undefined
-  /** What the flush waits for, since `at`. Sinks say themselves that they wait. */
+  /** The operation that the flush waits for, since `at`. Sinks report their own waits. */
   private step: { readonly waits: 'begin' | 'sinks' | 'commit'; readonly at: number } | undefined
-  /** Flushes that failed in a row, across restores. */
+  /** Consecutive failed flushes, across restores. */
   private readonly trouble: Trouble
-  /** The sink whose transactions fail; undefined: nothing fails, or the failure is not in a sink. */
+  /** The sink whose transactions fail; undefined: there is no failure, or it is not in a sink. */
   private failing: Writer | undefined
 
   constructor(info: LaneInfo, entry: BuiltSource, run: LaneRun, onFailure: (error: Error) => Promise<void>) {
@@ -77,19 +80,19 @@ export class BatchWriter {
     this.trouble = new Trouble(run.clock)
   }
 
-  /** Why the lane is not ready, as far as writing and committing goes. */
+  /** Why the lane is not ready, for writing and committing. */
   *findings(): Generator<Finding> {
     const { trouble, step, failing } = this
     const owner = failing ?? this.transactionOf()
     const about = owner ? { kind: owner.meter.kind, name: owner.step.name } : ({ kind: 'lane', name: this.info.id } as const)
-    // A sink that fails says so itself.
+    // A failing sink reports its own failure.
     if (!failing && trouble.lasts) yield { ...about, aspect: 'commit', reason: trouble.text, since: trouble.since }
     if (!step || step.waits === 'sinks' || this.run.clock.monotonic() - step.at < STALL) return
     const what = step.waits === 'begin' ? 'no transaction can be begun' : 'the checkpoint is not committed'
     yield { ...about, aspect: 'commit answer', reason: `no answer: ${what}`, since: step.at }
   }
 
-  /** Starts over from a checkpoint: everything in memory is discarded. `whole`: nothing that was read is behind `position`. */
+  /** Starts again from a checkpoint: everything in memory is discarded. `whole`: no record after `position` was read. */
   reset(state: LaneState, position: Position | undefined, whole: boolean): void {
     this.generation++
     if (this.undecided && this.undecided.position === JSON.stringify(position)) this.count(this.undecided.tally)
@@ -104,10 +107,10 @@ export class BatchWriter {
     this.lastCommit = this.run.clock.monotonic()
   }
 
-  /** Nothing more is written or committed; waiters go on. */
+  /** Ends writing and committing; waiting callers continue. */
   stop(): void {
     this.stopped = true
-    // Another instance writes what the lane could not write, so its failure is no longer waited for.
+    // The new owner of the lane writes its records, so the failure no longer affects readiness.
     this.failing?.transactionCommitted()
     this.failing = undefined
     this.lost.abort(new FencedError(`lane ${this.info.id} no longer belongs to this instance; nothing more is written for it`))
@@ -116,7 +119,7 @@ export class BatchWriter {
     this.wake?.()
   }
 
-  /** A source batch went through the chain. */
+  /** Called when a source batch has passed the chain. */
   advance(position: Position, inputs: number): void {
     this.batch.tally.inputs += inputs
     this.position = this.batch.position = position
@@ -125,7 +128,7 @@ export class BatchWriter {
     this.schedule()
   }
 
-  /** Something was emitted without input: it belongs to the checkpoint at the position the lane already has. */
+  /** Called when output was emitted without input: it belongs to the checkpoint at the current position. */
   touch(): void {
     this.unsaved = true
     this.batch.position = this.position
@@ -137,7 +140,7 @@ export class BatchWriter {
     return this.fill >= 1
   }
 
-  /** Part of what a lane may hold that the batch takes up, by messages or by bytes. */
+  /** The used part of the batch's limit, by messages or by bytes. */
   private get fill(): number {
     return Math.max(this.batch.size / this.run.built.pipeline.max_in_flight, this.batch.bytes / this.run.maxBytes())
   }
@@ -147,12 +150,12 @@ export class BatchWriter {
     return this.batch.empty && !this.flushing && !this.unsaved
   }
 
-  /** Messages read and not yet committed. */
+  /** Messages that were read and are not committed. */
   get load(): number {
     return this.inFlight + this.batch.size
   }
 
-  /** Resolves when a batch has been committed, or the lane stopped. */
+  /** Resolves at the end of a flush, or when the lane is stopped. */
   room(): Promise<void> {
     return new Promise(resolve => {
       this.wake = () => {
@@ -163,7 +166,7 @@ export class BatchWriter {
     })
   }
 
-  /** Writes and commits everything held. Ends early when the lane stops or restores its checkpoint. */
+  /** Writes and commits everything in memory. Ends early when the lane stops or restores its checkpoint. */
   async drain(): Promise<void> {
     const generation = this.generation
     this.draining = true
@@ -174,15 +177,14 @@ export class BatchWriter {
     this.draining = false
   }
 
-  /** Failed messages have somewhere to go: a dlq, a source that reports rejections to its senders, or the file says to drop them. */
+  /** Failed messages have a destination: a dlq, a source that reports rejections to its senders, or the setting that drops them. */
   get handlesFailures(): boolean {
     return this.run.built.dlq !== undefined || this.notesRejections || this.dropsFailures
   }
 
   /**
-   * The one way of a message that cannot be processed, from a step or a sink: into the commit batch, which writes it to the dlq with the
-   * outputs of its neighbors.
-   * @throws {UnhandledRecord} when there is nowhere to put it.
+   * Adds a message that a step or a sink cannot process to the commit batch, which writes it to the dlq together with the outputs.
+   * @throws {UnhandledRecord} when there is no destination for it
    */
   deadLetter(batch: CommitBatch, message: Message, failure: Failure): void {
     const { built, clock } = this.run
@@ -193,12 +195,12 @@ export class BatchWriter {
     if (!this.handlesFailures) throw (this.unhandled ??= new UnhandledRecord(message, failure))
   }
 
-  /** @throws {UnhandledRecord} that `deadLetter` has thrown before, even if it was caught. */
+  /** @throws {UnhandledRecord} that `deadLetter` has thrown before, even if it was caught */
   throwUnhandled(): void {
     if (this.unhandled) throw this.unhandled
   }
 
-  /** The source is called with what was rejected, after the writes; without a dlq it then decides whether the pipeline stops. */
+  /** The source receives rejected messages after the writes. Without a dlq, the pipeline stops if it cannot report one. */
   private get notesRejections(): boolean {
     return this.entry.source.reject !== undefined || this.entry.source.onRejected !== undefined
   }
@@ -228,8 +230,8 @@ export class BatchWriter {
   }
 
   /**
-   * The chain fills a new batch while this one is written. State changes are taken now, not when the write is done: what the chain changes
-   * meanwhile belongs to the next batch. When the lane stops or restores its checkpoint during the write, the write's failure is ignored.
+   * Writes the batch while the chain fills a new one. State changes are taken now and not at the end of the write, because later changes
+   * belong to the next batch. If the lane stops or restores its checkpoint during the write, a failure of the write is ignored.
    */
   private flush(): void {
     const { committer } = this.entry
@@ -258,7 +260,7 @@ export class BatchWriter {
           if (!notCommitted) return this.succeeded()
           this.failed(notCommitted)
           if (this.stopped || generation !== this.generation) return undefined
-          // What is written stays written; only the position is committed again, also when nothing more is read.
+          // The outputs stay written. Only the position is committed again, even if nothing more is read.
           this.unsaved = true
           return this.draining
             ? pause(clock, delayOf(this.run.built.pipeline.retry, this.trouble.times, this.trouble.times - 1, this.run.random), this.signal)
@@ -272,7 +274,8 @@ export class BatchWriter {
           }
           this.failed(error)
           const handled = this.onFailure(error)
-          // A lane that waits for room has a batch that the restore makes void: the source and its other lanes must not wait for the restore.
+          // The batch of a lane that waits for room is void after the restore, so the source and its other lanes do not wait for the
+          // restore.
           this.wake?.()
           return handled
         },
@@ -286,19 +289,19 @@ export class BatchWriter {
       })
   }
 
-  /** A process that was frozen wakes in the middle of anything: before it writes it asks whether it may. @throws {FencedError} */
+  /** Checks the ownership before a write, because a process can be frozen at any point. @throws {FencedError} */
   private assertOwned(): void {
     this.signal.throwIfAborted()
     if (this.entry.source.holds?.(this.info.id) === false)
       throw new FencedError(`lane ${this.info.id} may belong to another instance: this one could not renew its ownership in time`)
   }
 
-  /** The position behind everything that went through the chain. */
+  /** The position after everything that passed the chain. */
   get readTo(): Position | undefined {
     return this.position
   }
 
-  /** Of the flushes that failed in a row; undefined: the last one was committed, or there was none. */
+  /** The last of the consecutive failures; undefined: the last flush was committed, or there was none. */
   get lastFailure(): Error | undefined {
     return this.trouble.error
   }
@@ -309,12 +312,12 @@ export class BatchWriter {
     this.failing = undefined
   }
 
-  /** Counts a try of whatever failed: the sink that threw, the one whose transactions the lane uses, or the source with its own store. */
+  /** Counts a failure for the sink that threw, for the sink whose transactions the lane uses, or for the source with its own store. */
   private failed(error: Error): void {
     const fenced = error instanceof FencedError
     if (!isRetryable(error) && !fenced) return
     this.trouble.failed(error)
-    // The lane is another instance's: no sink is to blame.
+    // Another instance owns the lane: the failure is not in a sink.
     if (fenced) return
     const { writers, dlq } = this.run.built
     if (!this.entry.committer.atomic) return
@@ -323,13 +326,13 @@ export class BatchWriter {
     else this.entry.meter.retries++
   }
 
-  /** The sink that shares the lane's transactions. */
+  /** The sink whose transactions the lane uses. */
   private transactionOf(): Writer | undefined {
     const { committer } = this.entry
     return committer.atomic ? this.run.built.writers.find(w => w.joins(committer.scope)) : undefined
   }
 
-  /** @param durable with its checkpoint: what was written before it counts, too */
+  /** @param durable the checkpoint is durable, so earlier writes without a checkpoint are counted, too */
   private written(batch: CommitBatch, durable: boolean): void {
     this.uncounted.add(batch.tally)
     if (!durable) return
@@ -337,21 +340,24 @@ export class BatchWriter {
     this.uncounted = new Tally()
   }
 
-  /** Adds what a durable checkpoint covers to the meters of source, steps and sinks. */
+  /** Adds the counts that a durable checkpoint covers to the meters of source, steps and sinks. */
   private count({ inputs, failed, written }: Tally): void {
     this.entry.meter.in += inputs
     for (const step of failed) this.run.built.meters.failed(step)
     for (const [meter, n] of written) meter.out += n
   }
 
-  /** Sinks first, all at once; then the dlq, with what the sinks rejected; then the source's own senders. The checkpoint follows. */
+  /**
+   * Writes to all sinks in parallel, then to the dlq, including messages that the sinks rejected, then reports rejections to the source.
+   * The checkpoint follows.
+   */
   private async writeAll(batch: CommitBatch, transaction?: Transaction): Promise<void> {
     const { source, committer } = this.entry
     const { writers, dlq } = this.run.built
     const alone = { signal: this.signal, lane: this.info, assertOwned: () => this.assertOwned() }
     const together = { ...alone, transaction }
     const contextOf = (writer: Writer): WriteContext => (writer.joins(committer.scope) ? together : alone)
-    // What is written into a transaction counts when the transaction does.
+    // Writes into a transaction are counted when the transaction is committed.
     const counted = (writer: Writer, messages: number): void => {
       if (contextOf(writer).transaction) batch.tally.written.push([writer.meter, messages])
       else writer.meter.out += messages
@@ -363,7 +369,7 @@ export class BatchWriter {
       for (const { message, error } of messages) this.deadLetter(batch, message, { step: name, at, error })
     })
     if (batch.dead.length > 0) {
-      // Steps fail one after the other; a replay needs the order of reading. Messages without a source record come last.
+      // Steps fail one after the other, but a replay needs the order of reading. Messages without a source record come last.
       batch.dead.sort((a, b) => rank(a) - rank(b))
       const [lost] = await dlq!.write(batch.dead, contextOf(dlq!))
       if (lost) throw new EnvironmentError(`the dead-letter queue rejected a record: ${lost.error.message}`, lost.error)

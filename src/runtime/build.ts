@@ -1,4 +1,4 @@
-/** From a checked pipeline to plugin instances: pure, no I/O. What can still fail from here on is the environment. */
+/** Creates the plugin instances of a checked pipeline. Pure, no I/O. Later failures come from the environment. */
 import { loadedLanguage } from '../expressions/on-demand.ts'
 import {
   type CheckpointStore,
@@ -37,11 +37,11 @@ export interface BuildOptions {
   readonly log: Logger
   /** Bounds of a backfill: its sources read without a group and commit nothing. */
   readonly range?: Range
-  /** Checkpoints of sources that have no store of their own; called only when one is needed. */
+  /** Creates the checkpoint store for sources that have none; called only if it is needed. */
   readonly localCheckpoints: (pipeline: Pipeline) => CheckpointStore
   /** State and positions are dropped, once per lane. */
   readonly fresh?: boolean
-  /** Tests: replaces every committer. */
+  /** For tests: replaces every committer. */
   readonly committer?: Committer
 }
 
@@ -50,18 +50,18 @@ export interface BuiltSource {
   readonly source: Source
   readonly committer: Committer
   readonly meter: StepMeter
-  /** Number of the part of the pipeline that it feeds. */
+  /** Number of the part of the pipeline that the source feeds. */
   readonly part: number
   /** ms between checkpoints. */
   readonly commitInterval: number
   readonly range?: Range
   /** Its checkpoints are in the state directory. */
   readonly keptLocally: boolean
-  /** Only one process may read it, of all that use this state directory. */
+  /** Of all processes that use this state directory, only one may read the source. */
   readonly alone: boolean
-  /** In front of the chain: lets through what can be decoded, or at least was unpacked. */
+  /** The first stage of the chain, which dead-letters records that cannot be unpacked or decoded. */
   readonly inlet: Stage
-  /** Gives the source its runtime side; before that `assign` and the like throw. */
+  /** Connects the source to the runtime. Before this call, `assign`, `revoke` and `lose` throw. */
   connect(runtime: Omit<SourceContext, keyof Context>): void
 }
 
@@ -73,14 +73,14 @@ export interface Built {
   readonly dlq: Writer | undefined
   /** By the number of the part, see `config/parts.ts`. */
   readonly routers: readonly Router[]
-  /** Of a backfill that reads more than was requested. */
+  /** The requested bounds of a backfill that reads more than them. */
   readonly bounds: Range | undefined
   readonly identity: Identity
-  /** What this process does, for the others of its identity. */
+  /** Content of this process, for comparison by other processes with the same identity. */
   readonly live: LiveContent
   /** Results of a one-shot pipeline by step, see `Context.report`. */
   readonly reports: ReadonlyMap<string, Report>
-  /** Fresh transforms for a lane, on its state. @param part of the pipeline that the lane feeds; default: the first */
+  /** Creates the transforms of a lane with its state. @param part the part of the pipeline that the lane feeds; default: the first */
   stages(lane: LaneInfo, state: LaneState, part?: number): Stage[]
 }
 
@@ -149,7 +149,7 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
     },
     watermark: time => meters.watermarks.set(`${step.name}\0${lane.id}`, { step: step.name, lane: lane.id, time }),
   })
-  /** In front of the steps behind a link. */
+  /** The stage before the steps after a link. */
   const arrival = (part: number, lane: LaneInfo, state: LaneState): Stage[] => {
     if (part === 0) return []
     const { index, source } = links[part - 1]
@@ -183,7 +183,7 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
   for (const step of pipeline.transforms) meters.step(step.name, 'transform')
   const read = { ...options, range: range && widen(range, span) }
   let content: LiveContent | undefined
-  // Only when it is asked for: a test builds its pipeline a thousand times.
+  // Computed on demand, because tests build their pipeline thousands of times.
   const live = (): LiveContent => (content ??= liveContent(pipeline))
   const sources = parts.flatMap((part, k) => {
     const own = k < links.length ? { ...part, commit_interval: Math.min(part.commit_interval, LINK_COMMIT) } : part
@@ -206,7 +206,7 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
   }
 }
 
-/** What is handed over is seen behind the link after a commit, ms. */
+/** Maximum commit interval before a link, ms: the part after the link reads messages only after their commit. */
 const LINK_COMMIT = 100
 
 function buildSource(
@@ -256,7 +256,7 @@ function buildSource(
     range: options.range,
     committer,
     keptLocally,
-    // Two processes would claim a lane's local checkpoint from each other in turn.
+    // Two processes would claim the local checkpoint of a lane from each other alternately.
     alone: !options.range && !isOneShot(step) && (keptLocally || !sharesWork(step)),
     inlet: {
       name: step.name,
@@ -272,7 +272,7 @@ function buildSource(
   }
 }
 
-/** Does any step look at values? Else `format: json` is only checked, and other formats pass without a look. */
+/** Whether a step reads values. If not, `format: json` is only checked, and other formats pass undecoded. */
 function readsValues(pipeline: Pipeline): boolean {
   return (
     pipeline.transforms.some(t => t.plugin.readsValue !== false || t.when) ||

@@ -1,6 +1,6 @@
 /**
- * The chain: one flat array of stages, run to the end per batch. No queue, stream or promise between stages; the only await is
- * for a transform that returned a promise.
+ * The chain: one flat array of stages that processes a batch to the end. There are no queues, streams or promises between stages; the only
+ * await is for a transform that returned a promise.
  */
 import type { Expression } from '../expressions/types.ts'
 import {
@@ -30,45 +30,45 @@ export interface Stage {
   readonly at: Location
   readonly transform: Transform
   readonly when?: Expression
-  /** Messages for which it is false pass by, before anything else: they enter the chain further on. */
+  /** Messages for which it returns false skip the stage, without an evaluation of `when`: they enter the chain at a later stage. */
   readonly enters?: (message: Message) => boolean
   readonly meter: StepMeter
-  /** In front of the first step: what a source has read is counted as its input once it is committed. */
+  /** The stage before the first step. Its input is not counted here: messages that a source reads are counted when they are committed. */
   readonly isInlet?: boolean
-  /** Of a plugin that is not built in: what it emits, where to and when is checked. */
+  /** The plugin is not built in: the values, ports and times of its output are checked. */
   readonly foreign?: boolean
-  /** Of a foreign one: what it declares. */
+  /** Declared ports of a foreign plugin. */
   readonly ports?: readonly string[]
-  /** It keeps state, which a call that throws leaves half changed. */
+  /** The stage keeps state, which a call that throws can leave partly changed. */
   readonly stateful?: boolean
 }
 
-/** Of a search for what makes a step throw. */
+/** Results that make a step throw, see `poison.ts`. */
 export interface Suspects {
-  /** A message that stands for many records is known to make this stage throw. */
+  /** The failure of a result that is already known to make this stage throw. */
   known(stage: Stage, result: Message): Failure | undefined
-  /** It does. The lane goes back to its checkpoint. */
+  /** Adds a result that makes this stage throw. The lane then restores its checkpoint. */
   found(stage: Stage, result: Message, failure: Failure): void
 }
 
-/** What leaves the chain. */
+/** Receives what leaves the chain. */
 export interface Exit {
   emit(messages: Message[]): void
   emitTo(stage: string, port: string, message: Message): void
   fail(message: Message, failure: Failure): void
-  /** @returns what takes back all that has left since. */
+  /** @returns a function that removes everything that left since this call. */
   mark(): () => void
-  /** A plugin lost a message by a mistake that no call of it will report. */
+  /** A plugin lost a message by a mistake that no call of it reports. */
   mistake(error: PluginError): void
-  /** A stage's peer is away: resolves when it is time to ask again. @throws when there is no more use in asking. */
+  /** The peer of a stage is unreachable. Resolves when the call can be repeated. @throws when it must not be repeated. */
   hold(stage: Stage, error: Error, attempt: number): Promise<void>
 }
 
 class StageOutput implements Output {
   messages: Message[] = []
-  /** A call of the transform is under way: what is emitted has somewhere to go. */
+  /** A call of the transform is running, so emitted messages have a destination. */
   open = false
-  /** The call has failed, and nothing of it counts. */
+  /** The call has failed, and its output is discarded. */
   private discarded = false
   private readonly stage: Stage
   private readonly exit: Exit
@@ -82,7 +82,7 @@ class StageOutput implements Output {
     if (!this.stage.foreign || this.isWritable(message, 'emit')) this.messages.push(message)
   }
 
-  /** Of a stage that lets whole batches through: the list becomes the output's. */
+  /** For a stage that passes whole batches: the list becomes the output without a copy. */
   emitAll(messages: Message[]): void {
     this.messages = messages
   }
@@ -105,8 +105,8 @@ class StageOutput implements Output {
   }
 
   /**
-   * What no sink and no state could write is this message's failure, here and now.
-   * @throws {Error} for what is not the message's failure but the plugin's
+   * Checks a message that a plugin emits. A message that no sink and no state can store fails at once.
+   * @throws {Error} for a mistake that is not in the message but in the plugin
    */
   private isWritable(message: Message, method: string): boolean {
     if (!this.open) throw this.late(method)
@@ -119,7 +119,9 @@ class StageOutput implements Output {
     return (json ?? frame) === undefined
   }
 
-  /** The plugin may swallow the error, and the message is lost: the run ends either way, unless the call is to be made again. */
+  /**
+   * The plugin may swallow the error, and the message would be lost, so the run ends. Exception: a discarded call, whose batch runs again.
+   */
   private late(method: string): PluginError {
     const { name, at } = this.stage
     const error = new PluginError({ step: name, at, method }, new Error(`${method} was called after the call of the plugin had ended`))
@@ -127,7 +129,7 @@ class StageOutput implements Output {
     return error
   }
 
-  /** The end of the call. */
+  /** Ends the call. */
   take(): Message[] {
     this.open = false
     const taken = this.messages
@@ -142,8 +144,8 @@ class StageOutput implements Output {
 }
 
 /**
- * What is wrong with key, time or headers that a plugin has set. They then become those of the record, or none, so that its dead letter
- * can be written.
+ * Describes wrong keys, times or headers that a plugin set, and replaces them by those of the record or by none, so that a dead letter can
+ * be written.
  */
 function mendFrame(message: Message): string | undefined {
   const { key, time, headers } = message
@@ -183,13 +185,13 @@ export class Chain {
   private readonly stages: readonly Stage[]
   private readonly outputs: StageOutput[]
   private readonly exit: Exit
-  /** The stage that runs, or that threw. */
+  /** The stage that is running, or that threw. */
   active: Stage | undefined
-  /** Set: messages run one by one through every stage, and one that stands for many records and makes a stage throw fails alone. */
+  /** If set, messages run one by one through every stage. A message made from many records that makes a stage throw then fails alone. */
   suspects: Suspects | undefined
-  /** What runs came out of a call that had no messages: a window that closed in silence or at the end. */
+  /** The messages come from a call without input: a window that closed after silence or at the end. */
   behindHook = false
-  /** A step of the chain closes things when a lane falls silent. */
+  /** A step of the chain closes windows or other state when a lane is silent. */
   readonly wantsIdle: boolean
   private readonly arrival: Arrival | undefined
 
@@ -201,7 +203,7 @@ export class Chain {
     this.arrival = stages.map(s => s.transform as Partial<Arrival>).find((t): t is Arrival => t.clock !== undefined && t.idle !== undefined)
   }
 
-  /** Undefined when everything was synchronous. Throws (or rejects with) whatever a transform throws. */
+  /** Undefined if all stages were synchronous. Throws (or rejects with) the error of a transform. */
   run(messages: Message[], from = 0): void | Promise<void> {
     if (this.suspects) return this.runEach(messages, from, this.suspects)
     let current = messages
@@ -224,7 +226,7 @@ export class Chain {
       const out = this.outputs[i]
       const started = performance.now()
       out.open = true
-      // The inlet lets whole lists through.
+      // The inlet passes whole lists.
       for (const part of stage.isInlet ? [current] : current.map(m => [m])) await this.runSuspect(stage, part, out, suspects)
       current = this.account(i, current.length, started)
     }
@@ -254,8 +256,8 @@ export class Chain {
   }
 
   /**
-   * After a batch: where lanes were brought together, time may have come further than the messages that got through say. The first stage
-   * with windows closes what ends by then; what is behind it goes by what that gives out.
+   * Called after a batch. If lanes were merged, event time may have advanced further than the remaining messages show. The first stage with
+   * windows closes those that end by then; later stages follow the messages that it emits.
    */
   advance(): void | Promise<void> {
     const { arrival } = this
@@ -273,12 +275,12 @@ export class Chain {
     if (produced.length > 0) return this.run(produced, i + 1)
   }
 
-  /** Lanes were brought together, and one of them is not at its end: silence here says nothing. */
+  /** Lanes were merged, and one of them is not at its end, so silence does not mean idleness. */
   get expectsMore(): boolean {
     return this.arrival?.idle() === false
   }
 
-  /** After a throw: forgets what the stages had produced. */
+  /** After an error: discards the output of all stages. */
   discard(): void {
     for (const [i, out] of this.outputs.entries()) {
       out.discard()
@@ -286,7 +288,7 @@ export class Chain {
     }
   }
 
-  /** What the stage's call has emitted. A plugin that keeps its output must not reach into the next call with it. */
+  /** The output of the call of a stage. A foreign plugin gets a new output object, so that a kept one cannot reach the next call. */
   private take(i: number): Message[] {
     const produced = this.outputs[i].take()
     if (this.stages[i].foreign) this.outputs[i] = new StageOutput(this.stages[i], this.exit)
@@ -309,7 +311,7 @@ export class Chain {
     for (const { transform } of this.stages) await transform.close?.()
   }
 
-  /** A retryable error says nothing about the messages: the same call is made again until the stage's peer is back. */
+  /** Calls the stage. A retryable error does not concern the messages, so the call is repeated until the peer of the stage is reachable. */
   private process(stage: Stage, messages: Message[], out: StageOutput): void | Promise<void> {
     const emitted = out.messages.length
     const undo = this.exit.mark()
@@ -349,7 +351,7 @@ export class Chain {
     return produced
   }
 
-  /** The runs behind one that had to wait: the rest of `runWhere`, in order. */
+  /** Continues `runWhere` after a run of messages that had to wait, in order. */
   private async runWhereAsync(runs: [boolean, Message[]][], stage: Stage, out: StageOutput): Promise<void> {
     for (const [inside, run] of runs) {
       if (inside) await this.process(stage, run, out)
@@ -357,7 +359,7 @@ export class Chain {
     }
   }
 
-  /** Messages for which `when` is not true pass by the stage, in order. */
+  /** Messages for which `when` is not true skip the stage; order is kept. */
   private runWhere(stage: Stage, messages: Message[], out: StageOutput): void | Promise<void> {
     const runs = splitRuns(stage, messages, (m, error) => out.fail(m, error))
     for (let i = 0; i < runs.length; i++) {
@@ -371,7 +373,7 @@ export class Chain {
     }
   }
 
-  /** Calls a lifecycle hook stage by stage; what a stage emits runs through the stages behind it first. */
+  /** Calls a lifecycle hook stage by stage. The output of a stage runs through the later stages before their own hooks. */
   private async each(hook: (t: Transform, out: Output) => void): Promise<void> {
     for (let i = 0; i < this.stages.length; i++) {
       this.active = this.stages[i]
@@ -398,7 +400,7 @@ function splitRuns({ when, enters }: Stage, messages: Message[], fail: (m: Messa
   return runs
 }
 
-/** The condition's value; undefined when the message was failed because it has none. */
+/** The result of the condition; undefined if it is not a boolean or its evaluation fails, which fails the message. */
 export function test(when: Expression, message: Message, fail: (m: Message, e: Error) => void): boolean | undefined {
   try {
     const result = when.evaluate(message)
@@ -410,14 +412,17 @@ export function test(when: Expression, message: Message, fail: (m: Message, e: E
   }
 }
 
-/** First in a chain whose steps read values: undecodable records go to the dead-letter queue, under the name of the source. */
+/**
+ * The inlet of a chain whose steps read values: records that cannot be decoded go to the dead-letter queue, with the source as the failed
+ * step.
+ */
 export const decodeTransform = (depth: number, strict = false): Transform => decodeWhere(() => true, depth, strict)
 
-/** The same where no step reads values: bytes and texts pass as they are, JSON is still checked, a tombstone is one. */
+/** The inlet of a chain whose steps do not read values: bytes and text pass unchanged, JSON is checked, and a tombstone passes. */
 export const checkTransform = (depth: number, strict = false): Transform =>
   decodeWhere(m => m.origin?.format === 'json' && m.payload !== null, depth, strict)
 
-/** @throws {DecodeError} for JSON of which parsing has dropped a value. */
+/** @throws {DecodeError} for JSON with a duplicate key, of which parsing dropped a value */
 function rejectRepeatedNames({ payload, origin, changed }: Message): void {
   if (origin?.format !== 'json' || payload === null || changed) return
   const repeated = repeatedName(payload.toString())
@@ -443,7 +448,7 @@ function decodeWhere(isRead: (m: Message) => boolean, depth: number, strict: boo
           }
           passed?.push(m)
         } catch (error) {
-          // As a rule all pass, and the list is handed on as it is.
+          // Normally all messages pass, and the list is passed on without a copy.
           passed ??= messages.slice(0, i)
           out.fail(m, error as Error)
         }

@@ -1,15 +1,15 @@
-/** What one lane has produced and not yet written. Filled by the chain and its router, written by `batch-writer.ts`. */
+/** The unwritten output of a lane. The chain and its router fill it; `batch-writer.ts` writes it. */
 import type { Message, Position, Rejection } from '../contract/plugin.ts'
 import type { Failure } from '../kit/dead-letter/dead-letters.ts'
 import type { StepMeter } from './telemetry/meters.ts'
 
-/** What is to be counted once its checkpoint is durable, so that a record which is read again after a restore counts once. */
+/** Counts that become final when the checkpoint is durable, so that a record that is read again after a restore counts once. */
 export class Tally {
   /** Source messages. */
   inputs = 0
-  /** By the step that each message failed at. */
+  /** The failed step of each message that failed. */
   readonly failed: string[] = []
-  /** By sink: messages that a transaction holds. */
+  /** Messages per sink that are part of a transaction. */
   readonly written: [meter: StepMeter, messages: number][] = []
 
   add({ inputs, failed, written }: Tally): void {
@@ -19,19 +19,19 @@ export class Tally {
   }
 }
 
-/** Written, committed and discarded as a unit. */
+/** Outputs, dead letters and rejections that are written, committed and discarded as a unit. */
 export class CommitBatch {
-  /** Per sink, in the order of the pipeline's sinks. */
+  /** By sink, in the order of the sinks of the pipeline. */
   readonly outputs: Message[][]
   readonly dead: Message[] = []
   /** For a source that reports rejections to its senders. */
   readonly rejected: (Rejection & Failure)[] = []
-  /** Where the source reads on after this batch; undefined: nothing was read. */
+  /** Position after this batch; undefined: nothing was read. */
   position: Position | undefined
   readonly tally = new Tally()
-  /** Source bytes that the held messages keep in memory, as of the last `weigh`. */
+  /** Source bytes that the messages keep in memory, as of the last `weigh`. */
   bytes = 0
-  /** How much of each list has been weighed. */
+  /** Number of weighed messages in each list. */
   private readonly weighed: number[]
 
   constructor(sinks: number) {
@@ -39,7 +39,7 @@ export class CommitBatch {
     this.weighed = Array.from({ length: sinks + 1 }, () => 0)
   }
 
-  /** Adds what has come since the last time. Neighbors made of one record hold its bytes once. */
+  /** Adds the messages since the last call. Consecutive messages made from one record count its bytes once. */
   weigh(): void {
     let last: Buffer | null = null
     for (let i = 0; i < this.weighed.length; i++) {
@@ -54,8 +54,8 @@ export class CommitBatch {
   }
 
   /**
-   * What back-pressure looks at: messages held. Inputs that produced nothing hold no memory, but are to be read again after a crash, so they
-   * count a tenth.
+   * The size for backpressure: the number of messages. Inputs without output occupy no memory, but are read again after a crash, so each
+   * counts a tenth.
    */
   get size(): number {
     let n = this.tally.inputs / 10
@@ -67,12 +67,12 @@ export class CommitBatch {
     return this.position === undefined && !this.hasOutput
   }
 
-  /** Something has to be written, not only a position moved. */
+  /** There is something to write besides the position. */
   get hasOutput(): boolean {
     return this.dead.length + this.rejected.length > 0 || this.outputs.some(list => list.length > 0)
   }
 
-  /** Lengths to go back to when a batch has to be undone. */
+  /** The lengths of the lists, for `undo`. */
   mark(): number[] {
     return [...this.outputs.map(list => list.length), this.dead.length, this.rejected.length, this.tally.failed.length]
   }

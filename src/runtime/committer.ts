@@ -1,4 +1,4 @@
-/** How a lane's commit batch becomes durable: the delivery modes behind one interface. */
+/** Makes the commit batch of a lane durable: one interface for all delivery modes. */
 import {
   type Checkpoint,
   type CheckpointDelta,
@@ -17,18 +17,18 @@ import { type Clock, systemClock } from '../kit/clock.ts'
 import { isMistake } from '../kit/plugin-error.ts'
 
 export interface Committer {
-  /** Outputs, state and position are one transaction. */
+  /** Outputs, state and position are committed in one transaction. */
   readonly atomic: boolean
-  /** Of the transactions: sinks of another scope (a dlq) are written beside them. Undefined: every sink takes part. */
+  /** Scope of the transactions. Sinks of another scope, such as a dlq, are written outside of them. Undefined: every sink takes part. */
   readonly scope?: string
   claim(lane: LaneInfo): Promise<Checkpoint | undefined>
-  /** Of a claimed lane, without output. Absent: nothing is kept. */
+  /** Saves the checkpoint of a claimed lane without outputs. Absent: nothing is stored. */
   save?(lane: LaneInfo, delta: CheckpointDelta): Promise<void>
   /** As `CheckpointStore.former`. */
   former?: CheckpointStore['former']
   /**
-   * Writes a commit batch by `writeAll`, then makes `delta` durable (undefined: no checkpoint is due).
-   * @returns why the position is not durable although everything is written: it is to be committed again
+   * Writes a commit batch with `writeAll`, then makes `delta` durable (undefined: no checkpoint is due).
+   * @returns why the position is not durable although everything is written; the position must be committed again
    */
   write(
     lane: LaneInfo,
@@ -38,7 +38,7 @@ export interface Committer {
   release(lane: LaneInfo): Promise<void>
   /** As `CheckpointStore.healthy`. */
   healthy?(): boolean | string
-  /** Restoring the checkpoint and reading again may help. */
+  /** Whether restoring the checkpoint and reading again can help. */
   retryable(error: Error): boolean
   close(): Promise<void>
 }
@@ -46,8 +46,9 @@ export interface Committer {
 const recoverable = (error: Error): boolean => error instanceof FencedError || (error instanceof PipelineError && error.retryable)
 
 /**
- * `exactly_once`: sinks write into the lane's transaction, the checkpoint commits it. Where the transactions are a sink's, the
- * `source` is notified afterwards of what is durable. It may miss a notification: the checkpoint decides where reading goes on.
+ * `exactly_once`: sinks write into the transaction of the lane, which also commits the checkpoint. If the transactions belong to a sink,
+ * `source` is notified of the durable position afterwards. A lost notification is harmless, because the checkpoint determines where reading
+ * continues.
  */
 export function atomicCommitter(
   transactor: Transactor,
@@ -72,7 +73,7 @@ export function atomicCommitter(
       try {
         await writeAll(transaction)
       } catch (error) {
-        // The transaction's own end decides nothing here: the lane restores its checkpoint or the pipeline stops, whatever abort says.
+        // The result of `abort` is ignored: in either case the lane restores its checkpoint or the pipeline stops.
         await transaction.abort().catch(() => {})
         throw error
       }
@@ -95,7 +96,10 @@ export function atomicCommitter(
   }
 }
 
-/** `at_least_once` with state, or a source without a memory of its own: outputs first, then checkpoint, then the source's own commit. */
+/**
+ * `at_least_once` with state, or with a source that stores no position: first the outputs, then the checkpoint, then the commit of the
+ * source.
+ */
 export function storedCommitter(store: CheckpointStore, source: Source): Committer {
   return {
     atomic: false,
@@ -115,7 +119,7 @@ export function storedCommitter(store: CheckpointStore, source: Source): Committ
   }
 }
 
-/** `at_least_once` without state: the source remembers its position itself. */
+/** `at_least_once` without state: the source stores its own position. */
 export function sourceCommitter(source: Source, log: Logger): Committer {
   return {
     atomic: false,
@@ -130,7 +134,7 @@ export function sourceCommitter(source: Source, log: Logger): Committer {
   }
 }
 
-/** A backfill, a dry run, a one-shot source: no position is stored, and a second run repeats everything. */
+/** For a backfill, a dry run or a one-shot source: no position is stored, and a second run reads everything again. */
 export function ephemeralCommitter(): Committer {
   return {
     atomic: false,
@@ -143,17 +147,18 @@ export function ephemeralCommitter(): Committer {
 }
 
 /**
- * Commits a source's own offsets where the checkpoint decides where reading goes on, so that they are for others to see: a group's lag,
- * for example. A source that sets `commitNotifyInterval` is notified that often, and nothing waits for it; others are notified at once.
+ * Commits the offsets of a source whose position is in the checkpoint, so that other programs can see them (for example, the lag of a
+ * group). A source with `commitNotifyInterval` is notified at that interval, without waiting for it; other sources are notified at each
+ * commit.
  */
 class OffsetCommitter {
   private readonly source: Source
   private readonly log: Logger | undefined
-  /** By lane: the position of the next commit. Set by `commit`, taken by `flush`. */
+  /** Position of the next commit by lane. Set by `commit`, removed by `flush`. */
   private readonly pending = new Map<string, Position>()
   private cancelTimer: (() => void) | undefined
   private readonly clock: Pick<Clock, 'after'>
-  /** A mistake of the plugin in a commit that nothing waited for: thrown where the next is waited for. */
+  /** A plugin mistake in a commit that nothing waited for. Thrown by the next call of `commit` or `close`. */
   private mistake: Error | undefined
 
   constructor(source: Source, log: Logger | undefined, clock: Pick<Clock, 'after'>) {
@@ -162,7 +167,7 @@ class OffsetCommitter {
     this.log = log
   }
 
-  /** @throws {EnvironmentError} from a source that is notified at once. @throws {PluginError} of a plugin that is not built in. */
+  /** @throws {EnvironmentError} from a source without `commitNotifyInterval`. @throws {PluginError} for a mistake of an external plugin. */
   async commit(lane: LaneInfo, position: Position): Promise<void> {
     this.throwMistake()
     const { commitNotifyInterval } = this.source
@@ -177,12 +182,12 @@ class OffsetCommitter {
     })
   }
 
-  /** Commits what is pending for the lane. @throws {PluginError} of a plugin that is not built in. */
+  /** Commits the pending position of the lane. @throws {PluginError} for a mistake of an external plugin. */
   async flush(lane: string): Promise<void> {
     const position = this.pending.get(lane)
     if (position === undefined) return
     this.pending.delete(lane)
-    // Another instance may own the lane by now: then the commit is not needed.
+    // If another instance owns the lane by now, this commit is not needed.
     try {
       await this.source.commit?.(lane, position)
     } catch (error) {
@@ -191,12 +196,12 @@ class OffsetCommitter {
     }
   }
 
-  /** The lane is claimed anew: what is pending is outdated. */
+  /** Called when the lane is claimed again: the pending position is outdated. */
   discard(lane: string): void {
     this.pending.delete(lane)
   }
 
-  /** @throws {PluginError} of a commit that nothing waited for. */
+  /** @throws {PluginError} for a mistake in a commit that nothing waited for. */
   close(): void {
     this.cancelTimer?.()
     this.pending.clear()
@@ -210,7 +215,10 @@ class OffsetCommitter {
   }
 }
 
-/** @returns why it could not be committed. @throws {EnvironmentError} @throws {PluginError} of a plugin that is not built in. */
+/**
+ * @returns the error, if the position could not be committed. @throws {EnvironmentError} @throws {PluginError} for a mistake of an external
+ * plugin.
+ */
 async function commitNow(source: Source, lane: string, position: Position, log: Logger | undefined): Promise<Error | undefined> {
   try {
     await source.commit?.(lane, position)
@@ -222,7 +230,7 @@ async function commitNow(source: Source, lane: string, position: Position, log: 
   }
 }
 
-/** The next commit covers this one; until then a crash only repeats records. */
+/** The next commit includes this position. After a crash before it, records are only repeated. */
 function warnNotCommitted(lane: string, error: Error, log: Logger | undefined): void {
   log?.warn({ lane, error: error.message }, 'the source could not commit its position')
 }

@@ -1,4 +1,4 @@
-/** `--dry-run`: reads and transforms as the file says, prints what would be written, writes and commits nothing. */
+/** `--dry-run`: reads and transforms as the file defines, prints the records that would be written, and writes and commits nothing. */
 import { DLQ_HEADERS } from '../kit/dead-letter/headers.ts'
 import { oneLine } from '../kit/text/printable.ts'
 import { defineSink, type Message, type SinkPlugin } from '../contract/plugin.ts'

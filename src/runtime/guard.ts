@@ -1,4 +1,7 @@
-/** Between the runtime and a plugin's instance: whatever its methods throw arrives as an error that says which step, where, and with which records in hand. */
+/**
+ * Wraps the methods of a plugin instance: an error from a plugin is converted to one with the step, the location in the code and the
+ * records of the call.
+ */
 import {
   type Batch,
   BatchError,
@@ -22,12 +25,12 @@ const METHODS = [
   'process', 'onGap', 'onIdle', 'onClock', 'onEnd',
   'write', 'claim', 'close',
 ]
-/** Asked by the status pages and the clock: what they throw must not end anything. */
+/** Called by the status pages and the clock. Their errors must not end the run. */
 const ASKED = ['healthy', 'caughtUp'] as const
 
 const guarded = new WeakSet<object>()
 
-/** @throws {PluginError} what `create` throws, or for a return value that is not an instance. */
+/** @throws {PluginError} for an error from `create`, and for a return value that is not an instance. */
 export function create<T extends Instance>(
   step: Pick<Step<any>, 'name' | 'at' | 'foreign'>,
   required: string,
@@ -43,7 +46,7 @@ export function create<T extends Instance>(
   }
   if (typeof (instance as unknown as Record<string, unknown> | null | undefined)?.[required] !== 'function')
     throw new PluginError(call('create'), new Error(`create returned a value without ${required}()`))
-  // One instance for several lanes is guarded once. A frozen one is left alone: its errors arrive as they are.
+  // An instance that several lanes share is guarded once. A frozen instance is not guarded: its errors arrive unchanged.
   if (guarded.has(instance) || !Object.isExtensible(instance)) return instance
   guarded.add(instance)
   const methods = instance as unknown as Record<string, Method | undefined>
@@ -67,7 +70,7 @@ function watched(method: Method, call: PluginCall, log: Logger): Method {
     return error
   }
   const noted = new Set<string>()
-  /** Each place once: with a dlq the records are put aside, and only this line and their headers say why. */
+  /** Logs each location once. With a dlq, this line and the headers of the dead letters are the only reports of the error. */
   const note = (error: PluginError): void => {
     const id = error.location ?? error.thrown.message
     if (noted.has(id) || noted.size > 100) return
@@ -89,7 +92,7 @@ function watched(method: Method, call: PluginCall, log: Logger): Method {
   }
 }
 
-/** The response contains the error, not its stack. */
+/** The response to the sender contains the error of the plugin, without the wrapper and its stack. */
 const unwrap = (r: Rejection): Rejection => (r.error instanceof PluginError ? { ...r, error: r.error.thrown } : r)
 
 const isAborted = (arg: unknown): boolean => {
@@ -110,7 +113,7 @@ function answered(method: Method, call: PluginCall, log: Logger): Method {
   }
 }
 
-/** A position in the batch that does not exist would dead-letter nothing, and lose the record that was meant. */
+/** An index outside of the batch would dead-letter no message, and the intended record would be lost. */
 function checkIndexes(error: BatchError, call: PluginCall, messages: readonly Message[]): Error {
   for (const [index, cause] of error.failed) {
     if (!Number.isInteger(index) || messages[index] === undefined)
@@ -126,9 +129,9 @@ function checkIndexes(error: BatchError, call: PluginCall, messages: readonly Me
 }
 
 /**
- * A source that is not built in: what it reads is checked, so that a mistake in it ends the run instead of losing records.
- * @param claimed lanes that it has claimed so far, also those that it has lost since
- * @throws {PluginError} when it cannot go back although it says so
+ * For an external source: checks what it reads, so that a mistake ends the run instead of losing records.
+ * @param claimed lanes that the source has claimed so far, including lanes that it has lost since
+ * @throws {PluginError} when the source is declared replayable but has no `seek`
  */
 export function checkedSource(
   source: Source,

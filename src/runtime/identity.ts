@@ -1,6 +1,7 @@
 /**
- * What a lane's state was made from, kept in its checkpoint: the records (a topic's id, a file) and the steps that hold state. State
- * made from something else is never continued: the run stops before it has read or written anything, and says what differs.
+ * Records in the checkpoint what the state of a lane was made from: the records (the id of a topic, a file) and the steps that keep state.
+ * State that was made from something else is never continued: the run stops before it reads or writes anything, and reports the
+ * differences.
  */
 import { createHash } from 'node:crypto'
 import {
@@ -22,7 +23,7 @@ import { keptCheckpoint, keptOf, KeptState } from '../kit/kept-state.ts'
 import { RESET, stateOwner } from '../kit/state-owner.ts'
 import { MANIFEST_KEY, MANIFEST_STORE } from './state.ts'
 
-/** Of a stateful step: two that are equal understand each other's state. */
+/** Describes a stateful step. Steps with equal shapes can use each other's state. */
 export interface StepShape {
   readonly type: string
   readonly shape: Json
@@ -35,11 +36,11 @@ interface Manifest {
   /** `LaneOrigin.lanes`. */
   readonly lanes?: number
   readonly steps: Readonly<Record<string, StepShape>>
-  /** A reset of the pipeline has begun and not ended: other lanes may have what does not go with this one. */
+  /** A reset of the pipeline has begun and not ended: the state of other lanes may not match this one. */
   readonly unfinished?: boolean
 }
 
-/** By name, of the steps that hold state. */
+/** The shapes of the stateful steps, by name. */
 export const stepShapes = (transforms: Pipeline['transforms']): Readonly<Record<string, StepShape>> =>
   Object.fromEntries(
     transforms
@@ -47,31 +48,31 @@ export const stepShapes = (transforms: Pipeline['transforms']): Readonly<Record<
       .map(({ name, plugin, config }) => [name, { type: plugin.type, shape: plugin.stateShape?.(config) ?? { config: hash(config) } }]),
   )
 
-/** How a lane begins. */
+/** The beginning of a lane. */
 export interface Admission {
-  /** What to restore. */
+  /** The checkpoint to restore. */
   readonly checkpoint: Checkpoint | undefined
-  /** To be made durable with the next checkpoint. */
+  /** Changes that become durable with the next checkpoint. */
   readonly changes: CheckpointDelta['state']
-  /** To be made durable before anything else: the lane begins anew, here. */
+  /** A checkpoint that must be durable before anything else: the lane starts over from it. */
   readonly restart?: CheckpointDelta
-  /** Records in front of the position are gone. */
+  /** Records before the position were deleted. */
   readonly gap?: Gap
 }
 
 export interface IdentityOptions {
   readonly pipeline: Pick<Pipeline, 'name' | 'version' | 'transforms' | 'links'>
   readonly log: Logger
-  /** `--fresh`: state and position of each lane are dropped once, when it is first claimed. */
+  /** `--fresh`: state and position of each lane are dropped once, at its first claim. */
   readonly fresh: boolean
 }
 
 export class Identity {
   private readonly options: IdentityOptions
   private readonly steps: Readonly<Record<string, StepShape>>
-  /** Steps whose state is wrong once records are missing. */
+  /** Steps whose state is wrong if records are missing. */
   private readonly needWhole: readonly string[]
-  /** Lanes that have begun anew in this process. */
+  /** Lanes that were started over in this process. */
   private readonly freshened = new Set<string>()
 
   constructor(options: IdentityOptions) {
@@ -81,7 +82,10 @@ export class Identity {
     this.steps = stepShapes(options.pipeline.transforms)
   }
 
-  /** For a source that keeps its position itself, and no state. @returns where the lane begins; undefined: where the source says. */
+  /**
+   * For a source that stores its own position, without state. @returns where the lane begins; undefined: where the source continues by
+   * itself
+   */
   begin(lane: LaneInfo, origin: LaneOrigin): Checkpoint | undefined {
     const { log, fresh } = this.options
     if (!fresh || this.freshened.has(lane.id)) return undefined
@@ -94,7 +98,7 @@ export class Identity {
     return this.options.fresh
   }
 
-  /** Call after a claim. @throws {StateError} when the checkpoint is not this pipeline's to continue. */
+  /** Call it after a claim. @throws {StateError} when the checkpoint does not belong to this pipeline */
   async admit(lane: LaneInfo, found: Checkpoint | undefined, origin: LaneOrigin, former?: CheckpointStore['former']): Promise<Admission> {
     const { log, fresh } = this.options
     const state = found ? keptOf(found) : new KeptState()
@@ -154,8 +158,8 @@ export class Identity {
   }
 
   /**
-   * 0.1.0 kept state by name and version, whatever the group: several groups may have written there. It is this group's if it ends
-   * where the group's offset is.
+   * Version 0.1.0 stored state by name and version without the group, so several groups may have written to it. The state belongs to this
+   * group if its position equals the offset of the group.
    */
   private async adopt(lane: LaneInfo, { remembered }: LaneOrigin, former: CheckpointStore['former']): Promise<Checkpoint | undefined> {
     const { pipeline, log } = this.options
@@ -177,7 +181,10 @@ export class Identity {
     return checkpoint
   }
 
-  /** A checkpoint of 0.1.0 names its steps, and nothing else of them. @throws {StateError} for steps that the file does not have */
+  /**
+   * Checks the state of a checkpoint of 0.1.0, which identifies steps only by name. @throws {StateError} for steps that the file does not
+   * have
+   */
   private knownSteps(lane: LaneInfo, state: KeptState): void {
     const unknown = new Set([...state.stores.keys()].map(store => store.slice(0, store.indexOf('.'))).filter(step => !(step in this.steps)))
     if (unknown.size > 0)
@@ -187,11 +194,11 @@ export class Identity {
       )
   }
 
-  /** No checkpoint. What the group remembers may be of another version, or of a checkpoint that is gone. */
+  /** Called without a checkpoint. The position that the group stores may belong to another version, or to a checkpoint that was deleted. */
   private first(lane: LaneInfo, { remembered, start }: LaneOrigin, anew: (at: Json | undefined) => Admission): Admission | undefined {
     const { pipeline, log } = this.options
     const owner = stateOwner(`${pipeline.name}.${pipeline.version}`, lane.group)
-    // Without state the remembered position says it all.
+    // Without state, the stored position is sufficient.
     if (remembered === undefined || Object.keys(this.steps).length === 0 || remembered.owner === RESET) return undefined
     if (remembered.owner !== null && remembered.owner !== owner) {
       log.info(
@@ -236,8 +243,9 @@ export class Identity {
   }
 
   /**
-   * Retention may have deleted records that were not read, and brokers may have lost some that were.
-   * @returns where reading goes on. @throws {StateError} where windows would have a hole, or the position is unknown
+   * Compares the position with the existing records: retention may have deleted records that were not read, and brokers may have lost
+   * records that were.
+   * @returns where reading continues. @throws {StateError} if windows would miss records, or the position is after the end
    */
   private within(lane: LaneInfo, position: Position, { start, end }: LaneOrigin, entries: number): { position: Position; gap?: Gap } {
     if (typeof position === 'number' && typeof end === 'number' && position > end)
@@ -254,7 +262,7 @@ export class Identity {
     return { position: start, gap }
   }
 
-  /** Records of the lane are gone. @throws {StateError} where a step would publish something that they belong to */
+  /** Called when records of the lane are missing. @throws {StateError} if the output of a step would miss them */
   missing(lane: LaneInfo, { lost, reason }: Gap, entries: number): void {
     const { needWhole } = this
     const behind = this.behindLinks(lane)
@@ -271,7 +279,7 @@ export class Identity {
     this.options.log.warn({ lane: lane.id, lost }, `${reason}; reading continues after them`)
   }
 
-  /** Steps after a repartition of this lane, which are not notified of a gap. */
+  /** Stateful steps after a repartition of this lane, which do not receive the gap. */
   private behindLinks({ source }: LaneInfo): string[] {
     const { links = [], transforms } = this.options.pipeline
     const next = links[links.findIndex(l => l.source.name === source) + 1]
@@ -299,7 +307,9 @@ export class Identity {
   }
 }
 
-/** Takes it out of the state, which then holds only what steps keep. @throws {StateError} for one of a newer version */
+/**
+ * Removes the manifest from the state, which then contains only the state of steps. @throws {StateError} for a manifest of a newer version
+ */
 function takeManifest(state: KeptState): Manifest | undefined {
   const json = state.stores.get(MANIFEST_STORE)?.get(MANIFEST_KEY)
   state.stores.delete(MANIFEST_STORE)
@@ -310,10 +320,10 @@ function takeManifest(state: KeptState): Manifest | undefined {
   return manifest
 }
 
-/** Of a plugin that does not say what decides: a config may hold secrets, and none belong into a checkpoint. */
+/** For a plugin without `stateShape`. A hash, because a config can contain secrets, which must not be in a checkpoint. */
 const hash = (config: unknown): string => createHash('sha256').update(canonical(config)).digest('hex').slice(0, 12)
 
-/** Both sides, field by field. */
+/** The differing fields, with both values. */
 function difference(was: StepShape, is: StepShape): string {
   if (was.type !== is.type) return `    state made by ${was.type}\n    file says     ${is.type}`
   const [a, b] = [was.shape, is.shape].map(s =>

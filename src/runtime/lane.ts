@@ -1,19 +1,20 @@
 /**
- * One lane: what its source keeps in order (a Kafka partition, a file, a socket). It owns its transforms, their state, and a
- * `BatchWriter`, which writes and commits what they emit. Lane, batch writer and sink writer are the only places where the runtime waits.
+ * One lane: the unit of order in its source (a Kafka partition, a file, a socket). It owns its transforms, their state, and a
+ * `BatchWriter`, which writes and commits what they emit. Only lane, batch writer and sink writer wait.
  *
- * The chain fills one commit batch while at most one earlier batch is being written, so batches commit in order, and the committed prefix
- * needs no tracking. Every recovery is the same: *restore the checkpoint*, that is, discard everything in memory, claim the checkpoint
- * again, and read on from its position. The states and the ways between them are one machine, which is why this file is long.
+ * The chain fills one commit batch while at most one earlier batch is being written, so batches commit in order, and committed positions
+ * need no further tracking. Every recovery *restores the checkpoint*: it discards everything in memory, claims the checkpoint again, and
+ * continues reading from its position. The states and their transitions form one state machine, so this file stays whole.
  *
- * Three races, each decided by `status` and `generation`:
+ * Three races, each resolved by `status` and `generation`:
  *
- * 1. *A batch arrives while a restore runs.* The source read it before the seek, so it belongs to the old reading. `accept` compares the
- *    generation from before its waits with the present one and drops the batch; the source delivers the records again after the seek.
- * 2. *A transform still waits for its peer when the lane restores.* Its chain is that of an old generation. `exit` is bound to the
- *    generation of its claim: whatever the old chain emits afterwards leaves nowhere.
- * 3. *Another instance has taken the lane over, and this one does not know yet.* Its write or commit is fenced before its group's next
- *    heartbeat reports it. It must not fence the new owner in turn, so a fenced lane waits `FENCED_GRACE` to be revoked before it claims again.
+ * 1. *A batch arrives during a restore.* The source read it before the seek, so it belongs to the old reading. `accept` compares the
+ *    generation before its waits with the current one and drops the batch; after the seek, the source delivers the records again.
+ * 2. *A transform still waits for its peer when the lane restores its checkpoint.* Its chain belongs to an old generation. `exit` is bound
+ *    to the generation of its claim, so the later output of the old chain is dropped.
+ * 3. *Another instance has claimed the lane, and this one has not detected it yet.* Its write or commit is fenced before the next heartbeat
+ *    of its group reports the loss. It must not fence the new owner in turn, so a fenced lane waits `FENCED_GRACE` to be revoked before it
+ *    claims again.
  */
 import {
   type Batch,
@@ -43,36 +44,36 @@ import { type Finding, STALL, Trouble } from './readiness.ts'
 import { LaneState } from './state.ts'
 import { delayOf } from './writer.ts'
 
-/** What the lanes of a running pipeline share. */
+/** The parts of a run that all its lanes share. */
 export interface LaneRun {
   readonly built: Built
   readonly clock: Clock
   readonly log: Logger
   readonly random: () => number
-  /** Aborted when nothing more is to be written. */
+  /** Aborted when nothing more may be written. */
   readonly signal: AbortSignal
-  /** Aborted when nothing more is to be read. */
+  /** Aborted when nothing more may be read. */
   readonly stopping: AbortSignal
-  /** Source bytes that a commit batch may keep in memory: the lanes of a pipeline share them. */
+  /** Maximum source bytes of a commit batch: the lane's share of the limit of the pipeline. */
   maxBytes(): number
-  /** The pipeline can't go on. */
+  /** Stops the pipeline with the error. */
   fatal(error: Error): void
 }
 
-/** A fenced lane waits this long to be revoked before it claims again, ms. */
+/** Time for which a fenced lane waits to be revoked before it claims again, ms. */
 const FENCED_GRACE = 10_000
-/** Ticks come every 250 ms; after so long without one the process did not run, ms. */
+/** Ticks come every 250 ms. After this long without a tick, the process was not running, ms. */
 const FROZEN = 1000
 
 export class Lane {
   readonly info: LaneInfo & { lanes?: number }
-  /** Where a lane in front of a link begins that was never checkpointed, as far as its source knows. */
+  /** The first position of a lane before a link, if it has no checkpoint and the source reports one. */
   private beginning: Position | undefined
-  /** Number of seeks: after each the source has something to read again. */
+  /** Number of seeks. After each of them, the source has records to read again. */
   seeks = 0
   private readonly entry: BuiltSource
   private readonly run: LaneRun
-  /** What the source knows of the records behind the lane. */
+  /** Returns what the source can report about the records of the lane. */
   private readonly originOf: ((lane: LaneInfo) => Promise<LaneOrigin>) | undefined
   private readonly writer: BatchWriter
   private readonly poison = new PoisonSearch()
@@ -80,31 +81,33 @@ export class Lane {
   private chain: Chain
   private state = new LaneState()
   private status: 'running' | 'restoring' | 'dropped' = 'restoring'
-  /** `clock.monotonic()` since when the lane restores, or its chain runs a batch. */
+  /** `clock.monotonic()` since when the lane has been restoring. */
   private restoringSince: number
   private busySince = 0
-  /** The transform whose peer is away, and how long already. Set by `hold`, cleared when the batch is through. */
+  /** The transform whose peer is unreachable, and its failures. Set by `hold`, cleared when the batch is done. */
   private held: { readonly step: string; readonly trouble: Trouble } | undefined
-  /** Resolves when the chain is done with the batch that it runs. Until then no commit batch is cut: half a source batch has no position. */
+  /**
+   * Resolves when the chain has processed its batch. Until then no commit batch is cut, because a part of a source batch has no position.
+   */
   private busy: Promise<void> | undefined
-  /** Counts restores: what was read before one is void after it. */
+  /** Number of restores. Batches that were read before a restore are void after it. */
   private generation = 0
-  /** The restore under way. */
+  /** The running restore. */
   private restoring: Promise<void> | undefined
-  /** Restores in a row without a batch accepted in between: from the second on they wait. */
+  /** Consecutive restores without an accepted batch. From the second on, they wait first. */
   private restores = 0
-  /** Why the lane restores: what it had read is not committed. A lane that was fenced is another instance's, which reads it again. */
+  /** Why the lane restores its checkpoint: what it had read is not committed. After a `FencedError` the new owner reads it. */
   private restoreCause: Error | undefined
-  /** As JSON: how far the lane had read when it began to restore, and how far the checkpoint says. */
+  /** As JSON: the position that the lane had read to when it began to restore, and the position of the restored checkpoint. */
   private givenBack: string | undefined
   private restoredTo: string | undefined
-  /** `clock.monotonic()` from and until when the lane is known to have been silent and caught up. */
+  /** `clock.monotonic()` of the beginning and the end of the time in which the lane is known to be silent and caught up. */
   private silentSince: number
   private silentUntil: number
   private lastTick: number
-  /** `clock.monotonic()` of the last time another instance was found to own the lane. */
+  /** `clock.monotonic()` of the last time the lane was fenced. */
   private fencedAt: number | undefined
-  /** Aborted by `drop`: ends the wait for a transform's peer. */
+  /** Aborted by `drop`: ends the wait for the peer of a transform. */
   private readonly dropped = new AbortController()
 
   constructor(info: LaneInfo, entry: BuiltSource, run: LaneRun, originOf?: (lane: LaneInfo) => Promise<LaneOrigin>) {
@@ -132,16 +135,16 @@ export class Lane {
       yield { ...about, aspect: 'batch', reason: 'the transforms have not finished a batch', since: busySince }
   }
 
-  /** Takes the lane over. @returns where to read from; undefined: never checkpointed. */
+  /** Claims the lane. @returns the position to read from; undefined: never checkpointed */
   async open(): Promise<Position | undefined> {
-    // Lost since the last try: a claim would fence its new owner.
+    // The lane was lost since the last attempt; a claim would fence its new owner.
     if (this.status === 'dropped') return undefined
     const position = await this.claim()
     if (this.status === 'restoring') this.status = 'running'
     return position
   }
 
-  /** Runs a batch through the chain; waits while the lane holds too much. */
+  /** Runs a batch through the chain. Waits while the commit batch is full. */
   async accept(batch: Batch): Promise<void> {
     const generation = this.generation
     const stale = (): boolean => this.status !== 'running' || generation !== this.generation
@@ -161,7 +164,7 @@ export class Lane {
       }
       const wait = this.process(batch.messages)
       if (wait) await wait
-      // Race 2: after a wait the chain may be the next one, which this batch is not for.
+      // Race 2: the chain may have been replaced during the wait.
       if (stale()) return
       closes = true
       const closing = this.chain.advance()
@@ -185,8 +188,8 @@ export class Lane {
   }
 
   /**
-   * Silence counts only as far as the source knows that there is nothing more to read. A source that is pushed to knows nothing of a time
-   * in which this process was stopped or busy: what came meanwhile still waits in a socket.
+   * Updates the silence of the lane. It counts only up to the time at which the source was caught up. A source that receives pushed data
+   * cannot report the time in which this process was frozen or busy: data that arrived meanwhile may still be in a socket.
    */
   async tick(caughtUp: boolean | number): Promise<void> {
     const now = this.run.clock.monotonic()
@@ -201,31 +204,31 @@ export class Lane {
     await this.lifecycle(() => this.chain.onIdle(this.silence))
   }
 
-  /** ms of caught-up silence. */
+  /** ms of silence while caught up. */
   get silence(): number {
     return Math.max(0, this.silentUntil - this.silentSince)
   }
 
-  /** Nothing is read and not yet committed. */
+  /** Everything that was read is committed. */
   get flushed(): boolean {
     return this.writer.flushed && !this.busy
   }
 
-  /** Why what the lane has read is not committed, and will not be by this process; undefined: it is, or the lane is another instance's. */
+  /** Why this process will not commit what the lane has read; undefined: it is committed, or another instance owns the lane. */
   get notCommitted(): Error | undefined {
     if (this.status === 'dropped') return undefined
-    // After a restore nothing is in memory, and it still is not committed: the failures in a row end with the next commit.
-    // A commit of unknown outcome may have worked: then the lane restores what it had read.
+    // After a restore nothing is in memory, but the records are still not committed; the next commit clears the failure. A commit of
+    // unknown outcome may have succeeded: then the restored position equals the position that was read.
     const cause = this.status === 'restoring' ? this.restoreCause : this.givenBack === this.restoredTo ? undefined : this.writer.lastFailure
     return cause instanceof FencedError ? undefined : cause
   }
 
-  /** Nothing is on the move: what is left waits for input or for the clock. Tests on a virtual clock go on from here. */
+  /** Nothing is in progress: the lane waits for input or for the clock. Tests on a virtual clock continue then. */
   get quiet(): boolean {
     return this.status === 'dropped' || (this.status === 'running' && !this.writer.flushing && !this.busy)
   }
 
-  /** Estimated memory of its state, by store. */
+  /** Estimated memory of the state, by store. */
   stateBytes(): Iterable<readonly [store: string, bytes: number, keys: number]> {
     return this.state.bytes()
   }
@@ -234,7 +237,7 @@ export class Lane {
     return { inFlight: this.writer.load, stateKeys: this.state.size }
   }
 
-  /** The input has ended: closes windows up to `until` and commits everything. */
+  /** Called at the end of the input: closes windows up to `until` and commits everything. */
   async end(until: number): Promise<void> {
     if (this.status === 'running') await this.lifecycle(() => this.chain.onEnd(until))
     await this.drain()
@@ -244,7 +247,7 @@ export class Lane {
     await this.drain()
   }
 
-  /** Writes and commits what is in memory; a lane that restores its checkpoint has nothing that counts. */
+  /** Writes and commits what is in memory. Has no effect on a lane that is restoring its checkpoint. */
   async drain(): Promise<void> {
     while (this.status === 'running' && !this.flushed) {
       await this.busy
@@ -252,7 +255,7 @@ export class Lane {
     }
   }
 
-  /** Resolves when a restore that is under way is done. */
+  /** Resolves at the end of a running restore. */
   async restored(): Promise<void> {
     await this.restoring
   }
@@ -263,7 +266,7 @@ export class Lane {
     await this.entry.committer.release(this.info)
   }
 
-  /** Another instance owns the lane already: it is dropped at once, and its transforms release what they hold. */
+  /** Drops a lane that another instance already owns, at once, and closes its transforms. */
   abandon(): void {
     this.drop()
     void Promise.resolve(this.busy)
@@ -283,14 +286,14 @@ export class Lane {
     return this.poison.run(messages, this.chain, (message, failure) => this.deadLetter(message, failure))
   }
 
-  /** @throws {UnhandledRecord} when there is nowhere to put it. */
+  /** @throws {UnhandledRecord} when there is no place for the message */
   private deadLetter(message: Message, failure: Failure): void {
     const { bounds } = this.run.built
     if (bounds && isOutside(message, bounds)) return
     this.writer.deadLetter(this.writer.batch, message, failure)
   }
 
-  /** A transform threw. True: the batch was processed after all, message by message. */
+  /** Recovers from an error of a transform. True: the batch was processed after all, message by message. */
   private async recoverBatch(
     messages: readonly Message[],
     anew: (() => Message[]) | undefined,
@@ -307,12 +310,12 @@ export class Lane {
       return false
     }
     if (stateful || this.poison.active || !anew) {
-      // The state holds half a batch: back to the checkpoint, then message by message up to the end of this batch.
+      // The state contains a part of the batch: restore the checkpoint, then run message by message up to the end of this batch.
       this.poison.start(last)
       await this.backToCheckpoint(error)
       return false
     }
-    // Without state nothing needs to be undone: the batch runs again, message by message.
+    // Without state nothing must be undone: the batch runs again, message by message.
     try {
       await processOneByOne(anew(), this.chain, this.writer.batch, (message, failure) => {
         if (!stale()) this.deadLetter(message, failure)
@@ -331,18 +334,24 @@ export class Lane {
     const { generation } = this
     await this.writer.flushing
     this.restores = 0
-    // The flush may have failed, and the lane be restored already.
+    // The flush may have failed and the lane may already have been restored.
     if (this.status === 'running' && generation === this.generation) await this.restore(cause)
   }
 
-  /** A step threw on what a window gave out in silence or at the end: the window comes again, and a search finds the result that is to blame. */
+  /**
+   * Whether a search can find the failing result: a step threw on the output of a window that closed after silence or at the end. After a
+   * restore the window emits it again.
+   */
   private canSearch(error: unknown, known: number): boolean {
     const { chain, poison, entry } = this
     const isBehind = error instanceof PluginError && error.call.method === 'process' && chain.behindHook
     return isBehind && this.status === 'running' && entry.source.seek !== undefined && poison.canFind(known)
   }
 
-  /** The run is ending and a batch was abandoned. Without state what came before it is still committed; state holds half of the batch. */
+  /**
+   * Called when a batch was abandoned because the run ends. Without state, the output of earlier batches is still committed. With state,
+   * which contains a part of the batch, the lane is dropped.
+   */
   private async stopBeforeBatch(): Promise<void> {
     if (!this.state.opened) return
     await this.writer.flushing
@@ -391,7 +400,7 @@ export class Lane {
   }
 
   private async claim(): Promise<Position | undefined> {
-    // What is in memory counts for nothing any more; with the checkpoint beside it, it would take twice the space.
+    // The old state is void. It is released first, because together with the checkpoint it would take twice the memory.
     const { chain } = this
     this.chain = this.chainOf([])
     this.state = new LaneState()
@@ -407,7 +416,7 @@ export class Lane {
       )
     const stages = this.run.built.stages(this.info, this.state, this.entry.part)
     this.chain = this.chainOf([this.entry.inlet, ...stages])
-    // A lane that has read nothing marks its idleness in a link, and that is committed with a position, too.
+    // A lane without records marks itself as idle in a link, which is committed with a position, too.
     const position = checkpoint?.position ?? this.beginning
     this.restoredTo = JSON.stringify(position)
     this.writer.reset(this.state, position, this.givenBack === this.restoredTo)
@@ -420,7 +429,10 @@ export class Lane {
     return new Chain(stages, this.exit(this.generation))
   }
 
-  /** Sinks outside of the lane's transactions refuse what a former owner writes, as far as they can. Only a lane with a lease has one owner. */
+  /**
+   * Makes sinks outside of the transactions of the lane reject writes of a former owner, if they can. Only a lane with a lease has one
+   * owner.
+   */
   private async fenceSinks(): Promise<void> {
     const { committer, source } = this.entry
     const { writers, dlq } = this.run.built
@@ -429,14 +441,14 @@ export class Lane {
     await Promise.all(apart.map(async w => w.sink.claim?.(this.info)))
   }
 
-  /** What the lane goes on from. @throws {EnvironmentError} when that is not this pipeline's. */
+  /** The checkpoint that the lane continues from. @throws {EnvironmentError} when it does not belong to this pipeline */
   private async admitted(): Promise<Admission> {
     try {
       return await this.admit()
     } catch (error) {
       if (!(error instanceof StateError)) throw error
-      // This process may have been frozen behind its claim, while another instance took over and committed: what was claimed is compared with
-      // what is newer. A second claim has the checkpoint that belongs to it.
+      // This process may have been frozen after its claim while another instance claimed the lane and committed. The checkpoint was then
+      // compared with a newer origin. A second claim returns the matching checkpoint.
       return await this.admit()
     }
   }
@@ -457,7 +469,7 @@ export class Lane {
     return admission
   }
 
-  /** Where the chain of this generation puts what leaves it: the commit batch. See race 2. */
+  /** Puts the output of the chain of this generation into the commit batch. See race 2. */
   private exit(generation: number): Exit {
     const router = this.run.built.routers[this.entry.part]
     const open = (): boolean => generation === this.generation && this.status === 'running'
@@ -487,14 +499,14 @@ export class Lane {
     }
   }
 
-  /** A transform's peer is away. Nothing is dropped for it: the batch waits, and with it the source. */
+  /** Called when the peer of a transform is unreachable. Nothing is dropped: the batch waits, and so does the source. */
   private async hold(stage: Stage, error: Error, attempt: number, open: () => boolean): Promise<void> {
     const { built, clock, log, stopping, random } = this.run
     stage.meter.retries++
     if (this.held?.step !== stage.name) this.held = { step: stage.name, trouble: new Trouble(clock) }
     this.held.trouble.failed(error)
     log.warn({ step: stage.name, lane: this.info.id, error: error.message }, 'transform failed, trying again')
-    // What can be read again need not delay the end of the run. What cannot is tried for as long as there is time.
+    // A batch that can be read again does not delay the end of the run. Other batches are retried until the deadline.
     const leaves = (): boolean => stopping.aborted && this.entry.source.seek !== undefined
     if (open() && !leaves()) {
       const signals = stopping.aborted ? [this.dropped.signal] : [stopping, this.dropped.signal]
@@ -503,7 +515,7 @@ export class Lane {
     if (!open() || leaves()) throw new BatchAbandoned(`abandoned while ${stage.name} waited: ${error.message}`)
   }
 
-  /** A write or a commit failed. */
+  /** Called when a write or a commit failed. */
   private async recover(error: Error): Promise<void> {
     if (this.status === 'dropped') return
     if (this.run.signal.aborted) return this.drop()
@@ -514,8 +526,8 @@ export class Lane {
   }
 
   /**
-   * A group revokes what it gives to another. A lane that belongs to no group and is fenced again and again has a second process, on another
-   * machine: the two would claim it from each other forever. Once may have another cause (a transaction that has timed out).
+   * True if the lane is fenced repeatedly although it belongs to no group, which would revoke it: a second process on another machine
+   * claims it, and the two would claim it alternately forever. A single time can have another cause, such as a transaction that timed out.
    */
   private fencedInTurn(): boolean {
     if (sharesWork(this.entry.step)) return false
@@ -536,17 +548,17 @@ export class Lane {
     return this.restoring
   }
 
-  /** Discard, claim, seek; again with back-off until it works or the lane is dropped. */
+  /** Discards, claims and seeks, with back-off until it succeeds or the lane is dropped. */
   private async restoreCheckpoint(first: Error): Promise<void> {
     const { clock, log, random, signal, built } = this.run
     const { committer, source } = this.entry
-    // Read through a function: the status changes during the awaits.
+    // A function, because the status changes during the awaits.
     const restoring = (): boolean => this.status === 'restoring'
     let cause = first
     while (restoring()) {
       const tries = this.restores++
       const growing = tries === 0 ? 0 : delayOf(built.pipeline.retry, tries, tries, random)
-      // Race 3: the group gets time to revoke the lane before it is claimed again.
+      // Race 3: the group has time to revoke the lane before it is claimed again.
       const delay = cause instanceof FencedError ? FENCED_GRACE : growing
       if (delay > 0) await pause(clock, delay, this.dropped.signal)
       if (signal.aborted) return this.drop()
@@ -556,7 +568,7 @@ export class Lane {
         if (!restoring()) return
         await source.seek!(this.info.id, position)
         this.seeks++
-        // Race 1: batches that arrived before the seek were dropped by `accept`.
+        // Race 1: `accept` dropped the batches that arrived before the seek.
         if (restoring()) this.status = 'running'
       } catch (error) {
         cause = error as Error

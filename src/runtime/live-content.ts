@@ -1,6 +1,7 @@
 /**
- * What a process does, for the others of its identity: each step with the settings that decide what is written and where. Left out are
- * settings that the schema marks as `tuning` or `secret`. It lies where others may read it (the metadata of a consumer group, a lock file).
+ * Describes what a process does, for comparison by other processes with the same identity: each step with the settings that determine what
+ * is written and where. Settings that the schema marks as `tuning` or `secret` are omitted, because others may read the description (in the
+ * metadata of a consumer group, or in a lock file).
  */
 import { createHash } from 'node:crypto'
 import manifest from '../../package.json' with { type: 'json' }
@@ -10,11 +11,11 @@ import { itemSchema, propertySchema, type Schema, views } from '../config/schema
 import { scopeOf } from '../config/traits.ts'
 import type { LiveContent } from '../contract/plugin.ts'
 
-/** Longer values are compared by their hash: the metadata of a group is kept by the brokers, for every member. */
+/** Longer values are replaced by their hash, because brokers store the metadata for every group member. */
 const SHOWN = 60
-/** A content of more characters than this has one hash per step. */
+/** A description with more characters has one hash per step. */
 const LARGE = 8000
-/** Settings of a source that decide what a record is; which records it reads may differ (a topic more). */
+/** Settings of a source that determine what a record is. The selection of records may differ, such as an additional topic. */
 const DECODING = ['format', 'isolation_level'] as const
 
 export function liveContent(pipeline: Pipeline): LiveContent {
@@ -34,7 +35,7 @@ export function liveContent(pipeline: Pipeline): LiveContent {
   if (transforms.length > 0) settings.transforms = shown(transforms.map(t => t.name))
   for (const step of transforms) add(`transforms.${step.name}`, step)
   const scopes = new Set(sources.map(s => s.plugin.transactions?.scope(s.config)).filter(scope => scope !== undefined))
-  // The same brokers have one name inside a network and another outside.
+  // The same brokers can have different names inside and outside of a network.
   const own = (step: SinkStep): string | undefined =>
     scopes.has(scopeOf(step) ?? '') && 'brokers' in (step.config as object) ? 'brokers' : undefined
   for (const step of sinks) add(`sinks.${step.name}`, step, own(step))
@@ -55,7 +56,7 @@ function shorten(settings: Record<string, string>): void {
   }
 }
 
-/** The step's config without what may differ. */
+/** The config of the step without the settings that may differ. */
 function relevant(step: Step): Record<string, unknown> {
   const root = step.plugin.schema as Schema
   const secrets = new Set(step.secrets)
@@ -82,7 +83,7 @@ const join = (path: string, key: string): string => (path === '' ? key : `${path
 
 const isUrl = (text: string): boolean => /^[a-z][a-z0-9+.-]*:\/\//i.test(text)
 
-/** An address without login. What may be a token (a query, the path of a secret address that is not a database) is hashed. */
+/** The URL without credentials. Parts that may contain a token are hashed: a query, and the path of a secret URL that is not a database. */
 function placeOf(url: string, secret: boolean): string {
   const bare = url.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/?#]*@/i, '$1')
   const [, origin, path, rest] = /^([a-z][a-z0-9+.-]*:\/\/[^/?#]*)([^?#]*)(.*)$/is.exec(bare)!

@@ -1,6 +1,7 @@
 /**
- * One process per identity, for sources that cannot share their work: two that read one file would both write all of it. The lock is in
- * the state directory, which is what makes two runs one deployment; beside it is a note of who holds it, for the one that is refused.
+ * Allows one process per identity, for sources that cannot share their work: two processes that read one file would both write all of it.
+ * The lock is in the state directory: processes with the same state directory belong to one deployment. A note beside the lock describes
+ * its holder, for the error of a rejected process.
  */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
@@ -11,14 +12,16 @@ import { inStateDir } from '../kit/state-dir.ts'
 import { stateOwner } from '../kit/state-owner.ts'
 import type { Built, BuiltSource } from './build.ts'
 
-/** The lock of an owner, see `stateOwner`. */
+/** The lock file of an owner, see `stateOwner`. */
 export const liveLockFile = (owner: string): string => inStateDir(`live/${owner.replaceAll(/[^\w.-]/g, '_')}.lock`)
 
 export interface LiveLock {
   release(): void
 }
 
-/** @throws {LiveConflictError} while another process runs. @throws {EnvironmentError} for a state directory that is needed and cannot be used */
+/**
+ * @throws {LiveConflictError} while another process runs. @throws {EnvironmentError} if the state directory is required but cannot be used
+ */
 export async function lockLive({ live, pipeline, sources }: Built, log: Logger): Promise<LiveLock> {
   const held: { readonly lock: LiveLock; readonly note: string }[] = []
   const release = (): void => {
@@ -58,7 +61,7 @@ interface Note {
   readonly where: string
 }
 
-/** Undefined: it has just begun, or just ended. */
+/** Undefined: the holder has just started or just ended. */
 function readNote(file: string): Note | undefined {
   try {
     const { live, process: where, since } = JSON.parse(readFileSync(file, 'utf8')) as { live: unknown; process: string; since: string }

@@ -1,13 +1,13 @@
 /**
- * Backfills and dry runs commit nothing, so what a step hands over (`repartition`) is in memory instead of its internal topic: in the
- * partitions that it would have there, and as the same records.
+ * Replaces internal topics by memory for backfills and dry runs, which commit nothing. The messages that a step passes on (`repartition`)
+ * are in the same partitions and as the same records as in its topic.
  */
 import { BatchError, defineSink, defineSource, type LaneInfo, type LinkRecord, type Message } from '../contract/plugin.ts'
 import type { Link, Pipeline } from '../config/model.ts'
 
-/** Records that wait to be read; with more, the part in front waits. */
+/** Maximum number of waiting records; at this number the writing part waits. */
 const ROOM = 50_000
-/** Records in a batch. */
+/** Maximum number of records per batch. */
 const BATCH = 1000
 
 export function withMemoryLinks(pipeline: Pipeline): Pipeline {
@@ -15,7 +15,7 @@ export function withMemoryLinks(pipeline: Pipeline): Pipeline {
 }
 
 class Channel {
-  /** By partition. */
+  /** Waiting records by partition. */
   readonly waiting: LinkRecord[][]
   private size = 0
   private readonly wakers = new Set<() => void>()
@@ -46,7 +46,7 @@ class Channel {
     this.wakers.clear()
   }
 
-  /** Until something changes. */
+  /** Resolves at the next change. */
   async changed(signal: AbortSignal): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>()
     this.wakers.add(resolve)

@@ -1,4 +1,4 @@
-/** One running pipeline: reads its sources, moves batches through lanes, and ends by input, signal or failure. */
+/** One running pipeline: reads its sources, passes batches to lanes, and ends with the end of the input, a signal or a failure. */
 import { getHeapStatistics } from 'node:v8'
 import { EnvironmentError, FencedError, type Logger, PipelineError, type Source, VerdictError } from '../contract/plugin.ts'
 import { isOneShot } from '../config/traits.ts'
@@ -16,25 +16,25 @@ import { delayOf, isRetryable, type Writer } from './writer.ts'
 export interface RunOptions {
   readonly clock: Clock
   readonly log: Logger
-  /** End once every lane has been silent and settled for so long, ms. */
+  /** Ends the run when every lane has been silent and flushed for this long, ms. */
   readonly untilIdle?: number
-  /** Windows that end at or before this close when the input ends; a backfill uses its `--to`. */
+  /** Windows that end at or before this time close at the end of the input; a backfill uses its `--to`. */
   readonly endAt: number
   readonly random?: () => number
 }
 
-/** How often silence is looked at, ms. */
+/** Interval of the checks for silence, ms. */
 const TICK = 250
-/** How long a one-shot pipeline waits for a peer of its sources, ms: its result is waited for. */
+/** Maximum time for which a one-shot pipeline waits for a peer of its sources, ms. It is limited because a caller waits for the result. */
 export const PATIENCE = 30_000
-/** Bytes: as much again is needed by everything else and by the garbage collector. */
+/** Default of `limits.state`, bytes. The other half of the heap is for everything else and for the garbage collector. */
 const DEFAULT_STATE_LIMIT = getHeapStatistics().heap_size_limit / 2
 const mebibytes = (bytes: number): string => `${Math.round(bytes / 1_048_576)} MiB`
-/** Closing takes no longer, ms: a peer that does not answer must not keep the process. */
+/** Maximum time for closing, ms, so that a peer that does not answer does not keep the process running. */
 const CLOSE_BUDGET = 5000
-/** The same after a signal: the process ends within 2 s of its last commit. */
+/** The same after a signal, so that the process ends within 2 s of its last commit. */
 const STOP_BUDGET = 1500
-/** For opening and closing what has not opened when the run is to stop, ms each. */
+/** After a stop during opening: maximum time for opening, and for closing afterwards, ms each. */
 const OPENING_GRACE = 600
 
 export class PipelineRun {
@@ -43,7 +43,7 @@ export class PipelineRun {
   private readonly assignment: Assignment
   private readonly options: RunOptions
   private readonly readiness: Readiness
-  /** Sources that are being opened, or whose lanes are being claimed, and whose peer is away. */
+  /** Sources whose opening or claims fail because a peer is unreachable. */
   private readonly openings = new Map<string, Trouble>()
   private readonly opening = new AbortController()
   private readonly reading = new AbortController()
@@ -57,10 +57,10 @@ export class PipelineRun {
   /** `clock.monotonic()` since when every source has been reachable. */
   private reachableSince: number
   private opened = false
-  /** Every source ended by itself. */
+  /** Every source has reached the end of its input. */
   private ended = false
   private readonly oneShot: boolean
-  /** Why a peer could not be reached, last. */
+  /** The last connection error. */
   private lastError: string | undefined
   private cancelPatience: (() => void) | undefined
 
@@ -83,11 +83,11 @@ export class PipelineRun {
     this.oneShot = built.sources.every(s => isOneShot(s.step))
   }
 
-  /** Runs to the end. Resolves when everything is settled and closed. @throws what made the pipeline stop. */
+  /** Runs to the end. Resolves when everything is flushed and closed. @throws the error that stopped the pipeline. */
   async run(): Promise<void> {
     const release = useLimits(this.built.pipeline.limits)
     try {
-      // What hangs (a plugin that never answers) is left behind once the run has failed or its deadline has passed.
+      // Work that hangs (a plugin that never answers) is abandoned when the run has failed or its deadline has passed.
       await Promise.race([this.work(), this.failed.promise, this.leftOpening.promise])
       this.cancelDeadline?.()
       await this.close()
@@ -101,7 +101,7 @@ export class PipelineRun {
     if (bad.length > 0) throw new VerdictError(bad.map(r => r.verdict).join('\n'))
   }
 
-  /** Stop reading, settle what is in memory within `shutdown_timeout`, then end; `run` resolves, or rejects when the time was too short. */
+  /** Stops reading, flushes what is in memory within `shutdown_timeout`, and ends. `run` resolves, or rejects if the time was too short. */
   stop(): void {
     if (this.stopping) return
     this.stopping = true
@@ -113,23 +113,23 @@ export class PipelineRun {
     )
     if (!this.opened) {
       this.opening.abort(new Error('stopping'))
-      // Nothing is read yet: a peer that does not answer is not waited for.
+      // Nothing is read yet, so a peer that does not answer is not waited for.
       this.options.clock.after(OPENING_GRACE, () => void (this.opened || this.leftOpening.resolve()))
     }
     this.reading.abort(new Error('stopping'))
   }
 
-  /** End at once: what is in memory is forgotten, nothing more is committed. */
+  /** Ends at once: what is in memory is discarded, and nothing more is committed. */
   abort(reason: Error): void {
     this.fatal(reason)
   }
 
-  /** Why the pipeline is not ready, each reason with its step and since when; empty: it is. */
+  /** Why the pipeline is not ready: each reason with its step and its beginning. Empty: the pipeline is ready. */
   reasons(): Reason[] {
     return this.readiness.look(this.findings())
   }
 
-  /** The same as texts. */
+  /** `reasons()` as texts. */
   notReady(): string[] {
     return this.reasons().map(describeReason)
   }
@@ -155,7 +155,7 @@ export class PipelineRun {
     return this.options.clock.now()
   }
 
-  /** Resolves when everything read is committed: tests on a virtual clock wait for it between two steps. */
+  /** Resolves when everything read is committed. Tests on a virtual clock wait for it between two steps. */
   async flush(): Promise<void> {
     await Promise.all([...this.lanes.values()].map(l => l.drain()))
   }
@@ -177,7 +177,7 @@ export class PipelineRun {
     }
   }
 
-  /** Each source to its end. What a link hands over has ended when everything in front of it has. */
+  /** Reads each source to its end. The source behind a link ends when all sources of the part before the link have ended. */
   private async readAll(): Promise<void> {
     const { sources } = this.built
     const parts = this.built.routers.map((_, part) => sources.filter(s => s.part === part))
@@ -190,7 +190,7 @@ export class PipelineRun {
     await Promise.all(running)
   }
 
-  /** A lane that restores its checkpoint has dropped what it had read: that is not a clean end, although nothing is lost. */
+  /** A lane that is restoring its checkpoint has discarded what it read. The next run reads it again, but the end is not clean. */
   private throwNotCommitted(): void {
     const lanes = [...this.lanes.values()].filter(lane => lane.notCommitted !== undefined)
     if (this.failure || !this.stopping || lanes.length === 0) return
@@ -220,7 +220,7 @@ export class PipelineRun {
     })
   }
 
-  /** Checks for silence: idle windows, and the end of a run with `--until-idle`. */
+  /** Called at intervals: idle windows, and the end of a run with `--until-idle`. */
   private tick(): void {
     this.cancelTick = this.options.clock.after(TICK, () => {
       const { untilIdle } = this.options
@@ -233,7 +233,7 @@ export class PipelineRun {
     })
   }
 
-  /** Stops before the process runs out of memory, while it can still say which step holds how much. */
+  /** Stops the run before the process runs out of memory, while it can still report which steps hold the memory. */
   private boundState(): void {
     const held = new Map<string, { bytes: number; keys: number }>()
     let total = 0
@@ -257,7 +257,10 @@ export class PipelineRun {
     )
   }
 
-  /** Of a one-shot: ends the run when a source's peer has been away since `since` for longer than its patience. */
+  /**
+   * For a one-shot pipeline: ends the run when a peer has been unreachable for longer than `PATIENCE`.
+   * @param since when the peer was last reachable
+   */
   private watchPeers(since: number): void {
     const { clock } = this.options
     this.cancelPatience = clock.after(TICK, () => {
@@ -276,7 +279,10 @@ export class PipelineRun {
     return entry?.source.caughtUp?.(lane.info.id) ?? true
   }
 
-  /** ms without input from reachable sources and with nothing being written; what only waits for its commit interval is drained at the end. */
+  /**
+   * ms without input from reachable sources and without a write in progress. Outputs that only wait for the commit interval are drained at
+   * the end.
+   */
   private idleFor(): number {
     let silence = this.options.clock.monotonic() - this.reachableSince
     for (const lane of this.lanes.values()) silence = Math.min(silence, lane.quiet ? lane.silence : 0)
@@ -311,7 +317,7 @@ export class PipelineRun {
     for (const { step, sink } of this.sinks) yield [step.name, () => sink.close?.()]
   }
 
-  /** For opening and claiming: connection errors are tried again with back-off until the run ends. */
+  /** For opening and claiming: retries connection errors with back-off until the run ends. */
   private async retrying<T>(step: string, fn: () => Promise<T>): Promise<T> {
     const { retry } = this.built.pipeline
     const trouble = new Trouble(this.options.clock)
@@ -347,8 +353,8 @@ const isAway = (source: Source): boolean => peerProblem(source) !== undefined
 type Closing = readonly [what: string, close: () => Promise<unknown> | undefined | void]
 
 /**
- * Closes one after the other within `budget` ms in all. What fails or takes longer is left and logged.
- * @returns the first mistake of a plugin that is not built in
+ * Closes one after the other within `budget` ms in total. Failures and closings that take longer are logged, and closing continues.
+ * @returns the first mistake of an external plugin
  */
 async function closeAll(closings: Iterable<Closing>, budget: number, clock: Clock, log: Logger): Promise<Error | undefined> {
   let mistake: Error | undefined

@@ -1,28 +1,28 @@
 /**
- * Finds the one message that makes a transform throw, by running message by message over the stretch in which it must be.
+ * Finds the one message that makes a transform throw: runs the affected range message by message.
  *
- * A message that stands for many records, such as the result of a window, is to blame itself. The record that closes the window is not:
- * without it the next one would close it.
+ * If the message was made from many records, such as the result of a window, the result itself fails. The record that closes the window is
+ * not the cause: without it, the next record would close the window.
  */
 import { EnvironmentError, type Message, laneOffset } from '../contract/plugin.ts'
 import type { Chain, Stage, Suspects } from './chain.ts'
 import type { CommitBatch } from './commit-batch.ts'
 import { type Failure, UnhandledRecord } from '../kit/dead-letter/dead-letters.ts'
 
-/** A batch is abandoned unprocessed: it lies behind the lane's committed position, so the next reader gets it again. */
+/** A batch was abandoned unprocessed. It is after the committed position of the lane, so it is read again. */
 export class BatchAbandoned extends Error {}
 
-/** So many results are known at a time. With more, a result that is not the same each time it is made would be looked for forever. */
+/** Maximum number of remembered results. Without a limit, a search for a result that is different each time would never end. */
 const MAX_RESULTS = 1000
 
 export class PoisonSearch {
   /** Messages up to this offset run one by one; -1: no search. */
   private until = -1
-  /** Found so far, by offset. */
+  /** Failures found so far, by offset. */
   private readonly found = new Map<number, Failure>()
-  /** Results found so far, by stage and identity. */
+  /** Failures of results found so far, by stage and result. */
   private readonly results = new Map<string, Failure>()
-  /** What a result made fail: a batch, or a call without messages. */
+  /** Where a result made a step throw: in a batch, or in a hook without messages. */
   private cause: 'batch' | 'hook' | undefined
   private readonly suspects: Suspects = {
     known: (stage, result) => this.results.get(idOf(stage, result)),
@@ -35,40 +35,42 @@ export class PoisonSearch {
     return this.until >= 0
   }
 
-  /** How many results are known to make a step throw. */
+  /** Number of results that are known to make a step throw. */
   get known(): number {
     return this.results.size
   }
 
-  /** May another search find more? Not where one is under way and has found nothing since `known`. */
+  /** Whether another search can find more: not if a search is running and has found nothing since `known`. */
   canFind(known: number): boolean {
     return this.cause === undefined || this.known > known
   }
 
-  /** After the next restore, run one by one up to this offset. */
+  /** Messages up to this offset run one by one after the next restore. */
   start(until: number): void {
     this.until = Math.max(this.until, until)
     this.cause ??= 'batch'
   }
 
-  /** After the next restore, run one by one what windows give out in silence or at the end. */
+  /** Results that windows emit after silence or at the end run one by one after the next restore. */
   startHook(): void {
     this.cause = 'hook'
   }
 
-  /** What made the search necessary got through. */
+  /** Ends the search: the batch or hook that started it has succeeded. */
   settle(cause: 'batch' | 'hook'): void {
     if (this.cause !== cause || this.active) return
     this.cause = undefined
     this.results.clear()
   }
 
-  /** Before the chain is called. */
+  /** Call it before the chain runs. */
   watch(chain: Chain): void {
     chain.suspects = this.cause === undefined ? undefined : this.suspects
   }
 
-  /** Rejects at a poison message not met before; the lane then restores its checkpoint, and the next pass dead-letters the message without running it. */
+  /**
+   * Rejects at a new poison message. The lane then restores its checkpoint, and the next pass dead-letters the message without running it.
+   */
   async run(messages: readonly Message[], chain: Chain, deadLetter: (message: Message, failure: Failure) => void): Promise<void> {
     for (const m of messages) {
       const known = this.found.get(laneOffset(m))
@@ -94,9 +96,9 @@ export class PoisonSearch {
 const idOf = (stage: Stage, { result }: Message): string => `${stage.name} ${JSON.stringify(result)}`
 
 /**
- * Runs again, message by message, what threw as a batch: for chains without state, in which nothing needs to be undone.
- * @param messages as the source made them, for the first steps have changed those that ran
- * @throws what says nothing about a message: `BatchAbandoned`, `EnvironmentError`, what `deadLetter` throws.
+ * Repeats a failed batch message by message: for chains without state, where nothing must be undone.
+ * @param messages as the source made them, without the changes of the first run
+ * @throws errors that do not concern a message: `BatchAbandoned`, `EnvironmentError`, and errors of `deadLetter`
  */
 export async function processOneByOne(
   messages: readonly Message[],
@@ -118,7 +120,7 @@ export async function processOneByOne(
   }
 }
 
-/** The step that threw, with what it threw. */
+/** The step that threw, with its error. */
 function failedStep(chain: Chain, error: Error): Failure {
   const stage = chain.active!
   return { step: stage.name, at: stage.at, error }

@@ -1,4 +1,4 @@
-/** Reads one source to its end, and gives its batches to their lanes. */
+/** Reads one source to its end, and passes its batches to their lanes. */
 import type { Batch, Logger } from '../contract/plugin.ts'
 import type { BuiltSource } from './build.ts'
 import type { Lane } from './lane.ts'
@@ -9,15 +9,15 @@ export interface ReaderHost {
   readonly lanes: ReadonlyMap<string, Lane>
   readonly meters: Meters
   readonly log: Logger
-  /** Aborted when nothing more is to be read. */
+  /** Aborted when nothing more may be read. */
   readonly signal: AbortSignal
-  /** Windows that end at or before this close when the input ends. */
+  /** Windows that end at or before this time close at the end of the input. */
   readonly endAt: number
-  /** The lanes hand over to others, which have to know that nothing more comes. */
+  /** The lanes pass messages on through a link, whose lanes must receive the end of the input. */
   readonly handsOver: boolean
-  /** The run has failed: whatever is read now counts for nothing. */
+  /** The run has failed: batches that are read now are ignored. */
   failed(): boolean
-  /** Before a source that has failed is read again. */
+  /** Waits before a failed source is read again. */
   pause(): Promise<void>
 }
 
@@ -30,7 +30,7 @@ export class Reader {
     this.host = host
   }
 
-  /** @throws what the source throws, unless reading again may help. */
+  /** @throws errors of the source that are not retryable. */
   async run(): Promise<void> {
     const { host } = this
     const { source, step } = this.entry
@@ -54,7 +54,7 @@ export class Reader {
       if (batch.lag !== undefined) host.meters.lag.set(batch.lane, batch.lag)
       await host.lanes.get(batch.lane)?.accept(batch)
       if (host.failed()) return
-      // A source that never really waits would starve timers and signals: promises alone do not let them run.
+      // A source that never waits would starve timers and signals, because resolved promises alone do not let them run.
       if (performance.now() - yielded > 8) {
         await new Promise(resolve => setImmediate(resolve))
         yielded = performance.now()
@@ -62,14 +62,17 @@ export class Reader {
     }
   }
 
-  /** Flushes the source's lanes for good. False: a lane was restored since the read that found the end, so the source has to be read again. */
+  /**
+   * Flushes the lanes of the source at the end of the input. False: a lane was restored after the read that returned the end, so the source
+   * must be read again.
+   */
   private async end(seeks: number): Promise<boolean> {
     const { lanes, host } = this
     await Promise.all(lanes.map(l => l.drain()))
     await Promise.all(lanes.map(l => l.restored()))
     if (host.failed()) return true
     if (this.seeks !== seeks) return false
-    // A backfill without `--to` ends in the middle of windows: half a window must not be emitted.
+    // A backfill without `--to` ends in the middle of windows, which must not be emitted.
     if (host.endAt !== Number.NEGATIVE_INFINITY || host.handsOver) await Promise.all(lanes.map(l => l.end(host.endAt)))
     await Promise.all(lanes.map(l => l.restored()))
     return host.failed() || this.seeks === seeks

@@ -1,18 +1,18 @@
 /**
- * Why a pipeline is not ready: one list, which `/ready`, the status endpoints, the metrics and embedding programs show. Whatever waits for
- * a peer keeps a `Trouble` (it fails and is tried again) or a `Pending` (it has not answered); plugins say the rest in `healthy()`.
+ * The reasons why a pipeline is not ready: one list for `/ready`, the status endpoints, the metrics and embedding programs. Code that waits
+ * for a peer keeps a `Trouble` (failed, and is retried) or a `Pending` (not answered yet); plugins report through `healthy()`.
  */
 import type { Clock } from '../kit/clock.ts'
 
-/** Found now, without a memory. */
+/** A problem found now, without history. */
 export interface Finding {
   readonly kind: 'pipeline' | 'source' | 'transform' | 'sink' | 'dlq' | 'link' | 'lane'
-  /** Step, or lane, that it is about. */
+  /** The step or lane. */
   readonly name?: string
-  /** Distinguishes findings about the same step; the text may change while it lasts. */
+  /** Distinguishes findings of the same step. It stays the same while the text changes. */
   readonly aspect: string
   readonly reason: string
-  /** `clock.monotonic()`, where it is known; otherwise since it was first found. */
+  /** `clock.monotonic()` of the beginning, if known. Default: when the finding was first reported. */
   readonly since?: number
 }
 
@@ -26,11 +26,11 @@ export interface Reason {
 }
 
 /**
- * What a peer has not answered for so long is a reason, ms. A broker or server that hangs is to be seen within ten seconds; slow answers
- * of a healthy one take less.
+ * A call without an answer for this long is a reason, ms. The limit reports a broker or server that hangs within ten seconds, and is longer
+ * than slow answers of a healthy one.
  */
 export const STALL = 8000
-/** Failures that last no longer are none to report, ms: a connection that is replaced, a leader that moves. */
+/** Shorter failures are not reported, ms: a connection that is replaced, a leader that moves. */
 const BLIP = 2000
 
 export class Readiness {
@@ -41,7 +41,7 @@ export class Readiness {
     this.clock = clock
   }
 
-  /** Has to be called now and then, so that `since` is right. */
+  /** Call it regularly, so that `since` is accurate. */
   look(findings: Iterable<Finding>): Reason[] {
     const now = this.clock.monotonic()
     const wall = this.clock.now()
@@ -65,16 +65,16 @@ export class Readiness {
 export const describeReason = ({ kind, name, reason }: Pick<Reason, 'kind' | 'name' | 'reason'>): string =>
   name === null ? reason : `${kind} ${name}: ${reason}`
 
-/** What a plugin or a store says of its peer in `healthy`; undefined: nothing is wrong. */
+/** The problem that a plugin or a store reports in `healthy`; undefined: none. */
 export function peerProblem(peer: { healthy?(): boolean | string }): string | undefined {
   const health = peer.healthy?.() ?? true
   return health === false ? 'peer unreachable' : health === true ? undefined : health
 }
 
-/** Failures in a row of something that is tried again. */
+/** Consecutive failures of a retried operation. */
 export class Trouble {
   private readonly clock: Clock
-  /** `clock.monotonic()` of the first failure in a row. Set by `failed`, cleared by `over`. */
+  /** `clock.monotonic()` of the first consecutive failure. Set by `failed`, cleared by `over`. */
   since: number | undefined
   times = 0
   error: Error | undefined
@@ -96,12 +96,12 @@ export class Trouble {
     this.error = undefined
   }
 
-  /** Lasts for longer than a blip. */
+  /** The failures have lasted for at least `BLIP`. */
   get lasts(): boolean {
     return this.since !== undefined && this.clock.monotonic() - this.since >= BLIP
   }
 
-  /** What failed, in one line. */
+  /** First line of the last error message. */
   get text(): string {
     return (this.error?.message ?? '').split('\n', 1)[0]
   }
@@ -111,7 +111,7 @@ interface Call {
   at: number
 }
 
-/** Calls that wait for a peer's answer. */
+/** Calls that wait for an answer of a peer. */
 export class Pending {
   private readonly clock: Clock
   private readonly calls = new Set<Call>()
@@ -126,7 +126,7 @@ export class Pending {
     return call
   }
 
-  /** A part of it was acknowledged. */
+  /** A part of the call was acknowledged. */
   progress(call: Call): void {
     call.at = this.clock.monotonic()
   }
@@ -135,7 +135,7 @@ export class Pending {
     this.calls.delete(call)
   }
 
-  /** `clock.monotonic()` since when one has been waiting for longer than `STALL`. */
+  /** `clock.monotonic()` of the oldest call, if it has waited for at least `STALL`. */
   get stalledSince(): number | undefined {
     let oldest: number | undefined
     for (const { at } of this.calls) if (oldest === undefined || at < oldest) oldest = at

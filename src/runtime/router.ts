@@ -1,4 +1,4 @@
-/** Which sink gets what leaves the chain. */
+/** Distributes the messages that leave the chain to the sinks. */
 import type { Expression } from '../expressions/types.ts'
 import type { Message } from '../contract/plugin.ts'
 import { test } from './chain.ts'
@@ -15,10 +15,10 @@ export interface Target {
 type Fail = (message: Message, failure: Failure) => void
 
 export class Router {
-  /** Sinks at the end of the chain, and sinks by `step.port`. */
+  /** Sinks that read the end of the chain, and sinks that read a `step.port`. */
   private readonly end: Target[] = []
   private readonly ports = new Map<string, Target[]>()
-  /** Of a message that is for one sink only, its name. */
+  /** The name of the sink, for a message that is for one sink only. */
   private readonly sinkOf: ((message: Message) => string | undefined) | undefined
 
   constructor(sinks: readonly { step: SinkStep; when?: Expression; index?: number }[], sinkOf?: (message: Message) => string | undefined) {

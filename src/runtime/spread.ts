@@ -1,22 +1,22 @@
 /**
- * Watches that records which a step takes together come on one lane, where the file does not say so. Each lane would make a result of its
- * own, and where a sink overwrites by key the last one would stand for all: such a pipeline stops. Other sinks show every result, so a
- * warning is enough. Only lanes of this process are seen.
+ * Detects records that a step groups together but that are on different lanes, for pipelines whose file does not exclude it. Each lane
+ * makes its own result. In a sink that overwrites by key, the last result would replace the others, so the pipeline stops. Other sinks show
+ * every result, so a warning is enough. Only lanes of this process are compared.
  */
 import { EnvironmentError, type Logger, type Message, type Transform } from '../contract/plugin.ts'
 import { type LaneKeyFinding, repartitionBy } from '../config/lane-keys.ts'
 import { loadedLanguage } from '../expressions/on-demand.ts'
 import { keyJson } from '../kit/values/key.ts'
 
-/** Keys whose lane is remembered; those that come after them are not watched. */
+/** Maximum number of keys whose lane is remembered; later keys are not checked. */
 const MAX_KEYS = 10_000
 
 export interface Spread {
   readonly finding: LaneKeyFinding
-  /** A sink overwrites what it has by key. */
+  /** A sink overwrites by key. */
   readonly overwrites: boolean
   readonly log: Logger
-  /** Lane by key: shared by the lanes of the step. */
+  /** Lane by key, shared by the lanes of the step. */
   readonly lanes: Map<string, string>
   warned: boolean
 }
@@ -28,7 +28,7 @@ export function watchSpread(transform: Transform, lane: string, spread: Spread):
     try {
       key = keyJson(expression.evaluate(message))
     } catch {
-      // The step itself says what is wrong with the message.
+      // The step itself reports the problem of the message.
       return
     }
     const { lanes } = spread
@@ -45,7 +45,7 @@ export function watchSpread(transform: Transform, lane: string, spread: Spread):
   return transform
 }
 
-/** @throws {EnvironmentError} where results would overwrite each other. */
+/** @throws {EnvironmentError} if results would overwrite each other */
 function report(spread: Spread, key: string, first: string, second: string): void {
   const { step, by } = spread.finding
   const what = `${step}: records of one \`${by}\` are on several lanes (${key} on ${first} and on ${second}), and each lane has a separate result`

@@ -1,4 +1,4 @@
-/** Keyed state of one lane: lives in memory, becomes durable with the lane's checkpoint. */
+/** Keyed state of one lane: in memory, and durable with the checkpoint of the lane. */
 import {
   type Checkpoint,
   type CheckpointDelta,
@@ -11,32 +11,37 @@ import {
 } from '../contract/plugin.ts'
 import { keptOf } from '../kit/kept-state.ts'
 
-/** The entry of a checkpoint that says what it was made from, see `identity.ts`; stores of steps have a dot in their names. */
+/**
+ * The entry of a checkpoint that describes its origin, see `identity.ts`. It does not collide with stores of steps, whose names contain a
+ * dot.
+ */
 export const MANIFEST_STORE = ''
 export const MANIFEST_KEY = 'made_from'
 
-/** What an entry takes in memory besides its key and its value: places in a map, a string's and an object's head. */
+/** Memory of an entry besides its key and value: map slots, and the headers of a string and an object. */
 const ENTRY_BYTES = 150
 
 class Store<V extends Json> implements State<V> {
   readonly map = new Map<string, V>()
-  /** Restored and not looked at since, as JSON: parsed all at once it would take more memory than it had in the run before. */
+  /**
+   * Restored entries that have not been read yet, as JSON. Parsing all of them at once would take more memory than the previous run used.
+   */
   private restored: Map<string, string> | undefined
   readonly dirty = new Set<string>()
-  /** Of a plugin that is not built in: what it keeps is checked to be JSON while the record in hand is known. */
+  /** For an external plugin: values are checked to be JSON in `set`, while the record in process is known. */
   checked = false
   private weighed = 0
   private characters = 0
 
   restore(entries: Map<string, string>): void {
-    // Every thousandth says enough.
+    // A sample of every thousandth entry is sufficient.
     let i = 0
     for (const [key, json] of entries) if (i++ % 1000 === 0) this.weigh(key, json)
     this.restored = entries.size > 0 ? entries : undefined
   }
 
   weigh(key: string, json: string): void {
-    // The last thousands count, so that an average follows what it is of.
+    // Older samples lose weight, so that the average follows the current entries.
     if (this.weighed >= 100_000) {
       this.weighed /= 2
       this.characters /= 2
@@ -45,7 +50,7 @@ class Store<V extends Json> implements State<V> {
     this.characters += key.length + json.length
   }
 
-  /** Estimated from the average of what was written. */
+  /** An estimate from the average size of written and restored entries. */
   get bytes(): number {
     return this.weighed === 0 ? 0 : Math.round(this.size * (ENTRY_BYTES + this.characters / this.weighed))
   }
@@ -62,7 +67,7 @@ class Store<V extends Json> implements State<V> {
   }
 
   set(key: string, value: V): void {
-    // It would come back as a text after a restart, and not be found.
+    // A key of another type would be a string after a restart, and would not be found.
     if (typeof key !== 'string') throw new TypeError(`a key of state must be a string, got a ${typeof key}`)
     if (this.checked) {
       const problem = jsonProblem(value)
@@ -83,7 +88,7 @@ class Store<V extends Json> implements State<V> {
     for (const key of this.map.keys()) this.delete(key)
   }
 
-  /** What was restored first, in its order. */
+  /** Restored entries come first, in their order. */
   entries(): IterableIterator<[string, V]> {
     return this.restored === undefined ? this.map.entries() : this.all(this.restored)
   }
@@ -108,20 +113,20 @@ export class LaneState {
   private readonly stores = new Map<string, Store<Json>>()
   private pending: CheckpointDelta['state']
 
-  /** @param pending changes that go with the first ones */
+  /** @param pending changes that are added to the first changes */
   constructor(checkpoint?: Checkpoint, pending: CheckpointDelta['state'] = []) {
     this.pending = pending
     if (checkpoint) for (const [store, entries] of keptOf(checkpoint).stores) this.store(store).restore(entries)
   }
 
-  /** Opens a store, already holding what the checkpoint held. */
+  /** Opens a store with its content from the checkpoint. */
   open<V extends Json>(name: string, checked = false): State<V> {
     const store = this.store(name)
     store.checked = checked
     return store as unknown as State<V>
   }
 
-  /** Everything that changed since the last call, encoded now, so that later changes cannot leak in. */
+  /** All changes since the last call, encoded now, so that later changes are not included. */
   takeChanges(): CheckpointDelta['state'] {
     const changes = [...this.pending]
     this.pending = []
@@ -137,12 +142,12 @@ export class LaneState {
     return changes
   }
 
-  /** Deletes everything; the next changes carry it. */
+  /** Deletes all entries; the next changes contain the deletions. */
   clear(): void {
     for (const store of this.stores.values()) store.clear()
   }
 
-  /** Keys held, over all stores. */
+  /** Number of keys in all stores. */
   get size(): number {
     let n = 0
     for (const store of this.stores.values()) n += store.size

@@ -14,7 +14,7 @@ export interface Refused {
   readonly error: Error
 }
 
-/** What a writer shares with the run. */
+/** The parts of the run that a writer uses. */
 export interface WriterHost {
   readonly retry: RetryConfig
   readonly clock: Clock
@@ -26,14 +26,14 @@ export class Writer {
   readonly step: SinkStep | Step<SinkPlugin>
   readonly sink: Sink
   readonly meter: StepMeter
-  /** The circuit is open: the sink fails persistently, the sources wait, and one write at a time probes it. */
+  /** The circuit is open: the sink keeps failing, the sources are paused, and one write at a time probes the sink. */
   broken = false
-  /** What a write into a transaction threw last. */
+  /** Last error of a write into a transaction. */
   threw: Error | undefined
   private readonly host: WriterHost
   private readonly trouble: Trouble
   private readonly pending: Pending
-  /** The probe of an open circuit that is under way; resolves when it has ended either way. */
+  /** The running probe of an open circuit; resolves when it has succeeded or failed. */
   private probing: Promise<void> | undefined
 
   constructor(step: SinkStep | Step<SinkPlugin>, sink: Sink, meter: StepMeter, host: WriterHost) {
@@ -46,9 +46,9 @@ export class Writer {
   }
 
   /**
-   * Writes until it is done or the signal aborts; retryable errors are tried again with jittered back-off. Inside a transaction
-   * nothing is retried here: a failed transaction is rewound as a whole.
-   * @returns the messages the sink refused for good; the caller counts what is written, since a transaction may take it back.
+   * Writes until it succeeds or the signal aborts; retryable errors are retried with jittered back-off. Writes into a transaction are not
+   * retried here: a failed transaction is repeated as a whole.
+   * @returns the messages that the sink rejected permanently. The caller counts the written messages, because a transaction may undo them.
    */
   async write(messages: readonly Message[], context: WriteContext): Promise<readonly Refused[]> {
     if (messages.length === 0) return []
@@ -78,7 +78,7 @@ export class Writer {
     return trouble.lasts ? trouble.text : undefined
   }
 
-  /** A transaction that the sink writes into failed: it is tried again as a whole. */
+  /** A transaction that the sink writes into failed. The lane repeats it as a whole. */
   transactionFailed(error: Error): void {
     this.meter.retries++
     this.trouble.failed(error)
@@ -88,7 +88,7 @@ export class Writer {
     this.trouble.over()
   }
 
-  /** A sink that fails as a whole because a message cannot be written as JSON gets the others again. */
+  /** If a sink fails as a whole because a message cannot be written as JSON, the other messages are written again. */
   private async attempt(messages: readonly Message[], context: WriteContext): Promise<readonly Refused[]> {
     try {
       await (context.transaction ? this.call(messages, context) : this.writeWithRetry(messages, context))
@@ -108,12 +108,12 @@ export class Writer {
     }
   }
 
-  /** Does it write into transactions of this scope? Undefined: into any. */
+  /** Whether the sink writes into transactions of this scope. Undefined: any scope. */
   joins(scope: string | undefined): boolean {
     return scope === undefined || scopeOf(this.step) === scope
   }
 
-  /** Opens the sink, again and again while its peer is away. */
+  /** Opens the sink, with retries while its peer is unreachable. */
   async open(signal: AbortSignal): Promise<void> {
     const { sink, pending } = this
     if (!sink.open) return
@@ -139,7 +139,7 @@ export class Writer {
     const call = pending.begin()
     const progress = (): void => {
       pending.progress(call)
-      // It takes messages, although the whole of them is not done yet.
+      // The sink accepts messages, although the write is not complete.
       if (!context.transaction) this.recovered()
     }
     try {
@@ -153,8 +153,8 @@ export class Writer {
   }
 
   /**
-   * Repeats `attempt` until it resolves, throws on a permanent error, or the signal aborts. While the circuit is open one caller
-   * at a time tries; the others wait for what becomes of it.
+   * Repeats `attempt` until it resolves, fails permanently, or the signal aborts. While the circuit is open, one caller at a time probes
+   * the sink; the others wait for the result.
    */
   private async untilDone(signal: AbortSignal, attempt: () => Promise<void>): Promise<void> {
     const { retry, clock, random = Math.random } = this.host
@@ -163,17 +163,17 @@ export class Writer {
       const probe = this.broken ? Promise.withResolvers<void>() : undefined
       if (probe) this.probing = probe.promise
       try {
-        // A signal that was aborted while this one waited for its turn: nothing more is to be written.
+        // The signal may have been aborted while this call waited for its turn: then nothing more is written.
         if (tries > 0) signal.throwIfAborted()
         await attempt()
         this.recovered()
         return
       } catch (error) {
-        // Whatever is the matter with the messages, the sink is there.
+        // The sink answers, although it rejects the messages.
         if (error instanceof BatchError || error instanceof DataError) this.recovered()
         if (!isRetryable(error) || signal.aborted) throw error
         this.failed(error as Error)
-        // The next probe also comes after the pause, from any caller.
+        // The next probe also waits for this pause, whichever caller makes it.
         if (probe) await pause(clock, retry.breaker_reset, signal)
         if (signal.aborted) throw error
       } finally {
@@ -205,8 +205,8 @@ export class Writer {
 }
 
 /**
- * Wait before something is tried again, ms: doubled, and after `breaker_failures` in a row the interval at which an absent peer is
- * probed, so that a peer that was away for long is not left alone for as long once it is back.
+ * Delay before a retry, ms: doubled each time. After `breaker_failures` consecutive failures it is `breaker_reset`, at most `max_delay`, so
+ * that a peer that was unreachable for long is used again soon after it recovers.
  */
 export const delayOf = (retry: RetryConfig, failures: number, tries: number, random: () => number): number =>
   failures >= retry.breaker_failures ? Math.min(retry.breaker_reset, retry.max_delay) : backoff(retry, tries, random)

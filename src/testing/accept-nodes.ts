@@ -1,4 +1,4 @@
-/** YAML nodes to text that fits into a file at its place, and values to nodes: the tools of `--accept`. */
+/** Tools of `--accept`: render YAML nodes as text at a position of a file, and convert values to nodes. */
 import { Document, isMap, isScalar, isSeq, type Pair, type Scalar, visit, type YAMLMap, type YAMLSeq } from 'yaml'
 import { ExactNumber, isJsonNumber, type Json } from '../contract/plugin.ts'
 
@@ -10,11 +10,11 @@ export interface Edit {
 
 export interface NodePosition {
   readonly node: unknown
-  /** Inside `[]` or `{}`: it must stay on one line. */
+  /** Inside `[]` or `{}`: the text must stay on one line. */
   readonly inFlow: boolean
 }
 
-/** The node at a path, when the way to it is plain: changing what an alias stands for would change other tests too. */
+/** The node at a path without aliases: changing the target of an alias would change other tests too. */
 export function nodeAt(doc: Document, path: readonly (string | number)[]): NodePosition {
   let node: unknown = doc.contents
   let inFlow = false
@@ -27,7 +27,7 @@ export function nodeAt(doc: Document, path: readonly (string | number)[]): NodeP
   return { node, inFlow }
 }
 
-/** The node with another value: comments, styles and the order of keys stay where they can. With `subset` no keys are added. */
+/** The node with another value. Comments, styles and the order of keys are kept if possible. With `subset` no keys are added. */
 export function updated(node: unknown, value: Json | undefined, subset: boolean): unknown {
   if (isMap(node) && typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof ExactNumber)) {
     node.items = node.items.filter(p => Object.hasOwn(value, keyOf(p)))
@@ -45,7 +45,7 @@ export function updated(node: unknown, value: Json | undefined, subset: boolean)
 export const keyOf = (pair: Pair): string => String(isScalar(pair.key) ? pair.key.value : pair.key)
 
 export function setScalar(node: Scalar, value: unknown): void {
-  // What YAML remembers of how the old value was written does not fit the new one.
+  // The notation of the old value does not apply to the new one.
   if (typeof value !== typeof node.value || typeof value === 'number') {
     delete node.type
     delete node.format
@@ -55,7 +55,7 @@ export function setScalar(node: Scalar, value: unknown): void {
   node.value = value
 }
 
-/** Writes numbers digit for digit. */
+/** Writes numbers with all their digits. */
 const newDocument = (): Document =>
   new Document(null, {
     customTags: tags => [
@@ -70,10 +70,10 @@ const newDocument = (): Document =>
     ],
   })
 
-/** Written on one line. */
+/** A node that is written on one line. */
 export const nodeOf = (value: Json): unknown => newDocument().createNode(value, { flow: true })
 
-/** As `raw` and `key` write bytes. */
+/** Bytes in the notation of `raw` and `key`. */
 export function bytesOf(data: Buffer | null): Json {
   if (data === null) return null
   const text = data.toString()
@@ -93,7 +93,7 @@ export function render(node: unknown): string {
   return doc.toString({ lineWidth: 0 }).trimEnd()
 }
 
-/** Replaces the text of a list or map by what has become of it. */
+/** The edit that replaces the text of a list or map by its current content. */
 export function splice(node: YAMLMap | YAMLSeq, text: string): Edit {
   const [start, end] = node.range!
   // Comments around the node stay in the text.

@@ -1,6 +1,6 @@
 /**
- * `--accept`: writes what came into the expectations that failed. Only their lists change; everything else in the file stays
- * as it is to the byte, and inside the lists comments and the entries that were right stay too.
+ * `--accept`: writes the actual messages into failed expectations. Only their lists change; all other bytes of the file stay the
+ * same. Inside the lists, comments and correct entries are kept.
  */
 import { DLQ_HEADERS } from '../kit/dead-letter/headers.ts'
 import { Document, isMap, isScalar, isSeq, parseDocument, type Scalar, type YAMLMap, type YAMLSeq } from 'yaml'
@@ -14,9 +14,9 @@ import type { Written } from './in-memory-sinks.ts'
 
 export interface Accepted {
   readonly text: string
-  /** Expectations written. */
+  /** Number of expectations written. */
   readonly count: number
-  /** Failures no expectation can hold, and places that cannot be edited. */
+  /** Failures that have no expectation or whose position cannot be edited. */
   readonly left: readonly Failure[]
 }
 
@@ -52,7 +52,7 @@ function editMetric(doc: Document, { path, actual }: Extract<Failure, { kind: 'm
   return isScalar(node) && actual !== undefined ? { start: node.range![0], end: node.range![1], text: String(actual) } : undefined
 }
 
-// Lists that are there.
+// Existing lists.
 
 function editChannel(doc: Document, text: string, failure: ChannelFailure): Edit | undefined {
   const { expectation, rows } = failure
@@ -74,13 +74,13 @@ function rewrite(list: YAMLSeq, rows: readonly Row[], failure: ChannelFailure, p
   const out: unknown[] = []
   const wasEmpty = list.items.length === 0
   const subset = failure.expectation!.match === 'subset'
-  /** What each `values` entry ends up with; put in place at the end, because until then the old places count. */
+  /** New contents of each `values` entry; set at the end, because paths refer to the old contents. */
   const groups = new Map<unknown, unknown[]>()
   let open: unknown[] | undefined
   for (const row of failure.expectation!.order === 'any' ? byPlace(rows) : rows) {
     const value = row.kind === 'missing' ? undefined : valueOf(row.actual).json
     if (row.kind === 'unexpected') {
-      // Between the values of one entry it is one more of them.
+      // An unexpected value between values of one entry is added to that entry.
       if (open && failure.channel.kind === 'sink' && value !== undefined) open.push(nodeOf(value))
       else out.push(messageNode(row.actual, failure.channel))
       continue
@@ -119,7 +119,7 @@ const byPlace = (rows: readonly Row[]): Row[] => rows.toSorted((a, b) => place(a
 const place = (row: Row): number =>
   row.kind === 'unexpected' ? Number.POSITIVE_INFINITY : row.expected.at.line * 10_000 + row.expected.at.column
 
-/** Brings the keys that differ to what came. An entry gets no keys it has not had. */
+/** Updates the keys that differ. No keys are added to an entry. */
 function update(entry: YAMLMap, { actual, differences }: Extract<Row, { kind: 'changed' }>, subset: boolean): void {
   const wrong = new Set(differences.map(d => /^\w+/.exec(d.path)![0]))
   const { json } = valueOf(actual)
@@ -148,9 +148,9 @@ function came(key: string, actual: Written, old: unknown): Json {
   return header(actual, key === 'message' ? DLQ_HEADERS.message : key) ?? null
 }
 
-// Lists that are not there yet.
+// Missing lists.
 
-/** An `expect` at the end of the test, or the keys it lacks. */
+/** Adds `expect` at the end of the test, or its missing keys. */
 function addExpectations(doc: Document, text: string, path: Path, failures: readonly ChannelFailure[]): Edit | undefined {
   const { node: test } = nodeAt(doc, path)
   const { node: expect } = nodeAt(doc, [...path, 'expect'])
@@ -170,7 +170,7 @@ function addExpectations(doc: Document, text: string, path: Path, failures: read
   return { start: end, end, text: `\n${indent(rendered, column, true)}` }
 }
 
-/** Where the last entry's text ends, without what belongs to the next line. */
+/** The end of the text of the last entry, without the line break. */
 function endOf(map: YAMLMap): number {
   const last = map.items.at(-1)!
   return ((last.value as Scalar | null)?.range ?? (last.key as Scalar).range!)[1]

@@ -1,4 +1,4 @@
-/** Lists of messages side by side: which belong together, which are missing, which are too many. */
+/** Aligns expected and actual messages: pairs, missing and unexpected messages. */
 import { compare, type Difference } from './compare.ts'
 import type { Channel, Expected } from './model.ts'
 import type { Written } from './in-memory-sinks.ts'
@@ -9,7 +9,7 @@ export type Row =
   | { readonly kind: 'missing'; readonly expected: Expected }
   | { readonly kind: 'unexpected'; readonly actual: Written }
 
-/** Beyond this many pairs the lists are compared place by place. */
+/** Above this number of pairs, messages are compared by index. */
 const MAX_PAIRS = 1_000_000
 
 export function align(expected: readonly Expected[], actual: readonly Written[], options: Pick<Channel, 'match' | 'order'>): Row[] {
@@ -17,7 +17,7 @@ export function align(expected: readonly Expected[], actual: readonly Written[],
 }
 
 function alignOrdered(expected: readonly Expected[], actual: readonly Written[], match: Channel['match']): Row[] {
-  // What is equal at both ends, usually everything, needs no search.
+  // Equal messages at both ends (usually all) need no search.
   let start = 0
   while (start < expected.length && start < actual.length && compare(expected[start], actual[start], match).length === 0) start++
   let end = 0
@@ -34,7 +34,7 @@ function alignOrdered(expected: readonly Expected[], actual: readonly Written[],
   ]
 }
 
-/** The cheapest way from one list to the other, where a changed message costs by how much of it differs. */
+/** The alignment with the lowest cost; the cost of a changed message depends on how much of it differs. */
 function alignMiddle(expected: readonly Expected[], actual: readonly Written[], match: Channel['match']): Row[] {
   const n = expected.length
   const m = actual.length
@@ -59,7 +59,7 @@ function alignMiddle(expected: readonly Expected[], actual: readonly Written[], 
   return rows
 }
 
-/** 0: equal; above 2, the price of one missing and one too many: nothing in common. */
+/** 0: equal; above 2 (the cost of one missing and one unexpected message): nothing in common. */
 function change(differences: readonly Difference[], expected: Expected): number {
   if (differences.length === 0) return 0
   const named = countNamed(expected)
@@ -67,7 +67,7 @@ function change(differences: readonly Difference[], expected: Expected): number 
   return 0.5 + (1.4 * differences.length) / Math.max(named, differences.length)
 }
 
-/** How many things an expectation says of a message. */
+/** Number of fields in an expectation. */
 function countNamed({ at: _at, path: _path, ...named }: Expected): number {
   let n = 0
   for (const value of Object.values(named))

@@ -1,4 +1,4 @@
-/** Checks of a test against its pipeline: do its sources, sinks and steps exist? */
+/** Checks a test against its pipeline: its sources, sinks and steps must exist. */
 import type { Pipeline } from '../config/model.ts'
 import { Problems } from '../config/problems.ts'
 import { suggest } from '../kit/text/suggest.ts'
@@ -32,7 +32,7 @@ class Checker {
     this.problems = problems
   }
 
-  /** A test must give the same everywhere, so no step may ask a peer. */
+  /** Tests must be reproducible, so every step that queries another system needs stubs. */
   stubs(test: TestCase, name: Path): void {
     const asking = this.pipeline.transforms.filter(t => t.plugin.stubbed).map(t => t.name)
     for (const [step, { path }] of test.stubs) {
@@ -88,7 +88,7 @@ class Checker {
     }
   }
 
-  /** A list stands for the only one; a map names them. */
+  /** A list is for the only one; a map has their names. */
   private choice(path: Path, what: string, names: readonly string[], one = false): void {
     const node = this.source.node(path)
     if (node?.kind === 'map' && !one) {
@@ -111,7 +111,7 @@ class Checker {
   }
 }
 
-/** A CSV has nothing but texts. */
+/** All columns of a CSV are strings. */
 function rowProblem(value: unknown): string | undefined {
   if (!isRecord(value)) return 'a record of a CSV source is a map of columns; write raw: for the text of a CSV with its header'
   const name = Object.keys(value).find(n => typeof value[n] !== 'string')

@@ -1,10 +1,10 @@
-/** One expected message against one that came: what differs, field by field. */
+/** Compares an expected and an actual message field by field. */
 import { DLQ_HEADERS } from '../kit/dead-letter/headers.ts'
 import { compareNumbers, ExactNumber, type Json, parseJson } from '../contract/plugin.ts'
 import type { Channel, Expected } from './model.ts'
 import type { Written } from './in-memory-sinks.ts'
 
-/** One difference; undefined: not there. Texts are ready to print. */
+/** One difference; undefined: absent. Texts are ready to print. */
 export interface Difference {
   /** `value.volume`, `key`, `headers.trace`… */
   readonly path: string
@@ -41,10 +41,10 @@ export function compare(expected: Expected, actual: Written, match: Channel['mat
   return out
 }
 
-/** The last header of that name: the runtime adds its own behind those of the source. */
+/** The last header of that name: the runtime appends its headers to those of the source. */
 export const header = (record: Written, name: string): string | null | undefined => record.headers.findLast(([n]) => n === name)?.[1]
 
-/** A record's value: JSON where the bytes are that, else text, else neither. `shown` prints it in any case. */
+/** The value of a record: JSON or text if its bytes are that. `shown` is always printable. */
 export function valueOf(record: Written): { json?: Json; text?: string; shown: string } {
   if (record.value === null) return { shown: '(tombstone)' }
   let text: string
@@ -81,7 +81,7 @@ const sameBytes = (a: Buffer | null, b: Buffer | null): boolean => (a === null |
 
 export const show = (value: Json | undefined): string => clip(JSON.stringify(value) ?? 'undefined')
 
-/** Text in quotes where it is text, else hex. */
+/** Text in quotes, or hex if the bytes are not text. */
 export function showBytes(data: Buffer | null): string {
   if (data === null) return 'null'
   try {
@@ -91,7 +91,7 @@ export function showBytes(data: Buffer | null): string {
   }
 }
 
-/** A line that can be read: long values lose their middle. */
+/** Shortens long text in the middle. */
 function clip(text: string, length = text.length): string {
   if (text.length <= 400 && length <= 4096) return text
   return `${text.slice(0, 200)} … ${text.slice(-60)} (${length} long)`

@@ -1,4 +1,4 @@
-/** Runs test files: finds them, loads their pipelines, repeats, sums up. */
+/** Runs test files: loads their pipelines, runs and repeats their tests. */
 import type { Pipeline, Problem } from '../config/model.ts'
 import type { PipelineInput } from '../config/load.ts'
 import type { Code } from '../config/codes.ts'
@@ -19,11 +19,11 @@ export interface FileResult {
 }
 
 export interface TestOptions {
-  /** Run every test so often; from the second time on, batches are cut at other places. */
+  /** Number of runs of each test; from the second run on, batches have other boundaries. */
   readonly repeat: number
-  /** Real ms that one step of a test may take; default 10 s. */
+  /** Real time limit of one step of a test, ms; default: 10 s. */
   readonly restTimeout?: number
-  /** Part of the names of the tests to run. */
+  /** Only run tests whose name contains this. */
   readonly filter?: string
   load(file: string, test: TestCase): Promise<{ pipeline?: Pipeline; problems: readonly Problem[] }>
   /** Called after each test. */
@@ -31,8 +31,8 @@ export interface TestOptions {
 }
 
 /**
- * What is wrong with a test file, its pipeline under the tests' variables and overrides included. Runs nothing. Problems that the
- * pipeline file has on its own are left to the check of that file.
+ * The problems of a test file, including those of its pipeline with the variables and overrides of the tests. Runs nothing. Problems
+ * of the pipeline file itself are left to the check of that file.
  */
 export async function checkTestFile(file: string, load: TestOptions['load'], loadPlain: TestOptions['load']): Promise<readonly Problem[]> {
   const { tests, problems, source } = await loadTests(file)
@@ -45,7 +45,7 @@ export async function checkTestFile(file: string, load: TestOptions['load'], loa
 
 export const runTestFile = (file: string, options: TestOptions): Promise<FileResult> => runTests(file, options)
 
-/** Tests from wherever they are: a file, a text, an object. */
+/** Runs the tests of a file, a text or an object. */
 export async function runTests(input: PipelineInput, options: TestOptions & LoadTestsOptions): Promise<FileResult> {
   const { tests, problems, source } = await loadTests(input, options)
   const { file } = source
@@ -80,7 +80,7 @@ async function prepare(tests: TestFile, source: TestSource, load: TestOptions['l
     const { pipeline: whole, problems } = await loading
     const pipeline = whole && withRejectionSink(whole)
     for (const p of problems) {
-      // What a test overrides is wrong where the test says it.
+      // A problem of an override is reported at its position in the test file.
       const override = p.file === '--set' ? test.set.find(s => s.argument === excerptOf(p)) : undefined
       if (p.severity === 'warning') continue
       if (override) own.add(p.code as Code, source.span(override.path), override.path, p.message, p.suggestion)
@@ -95,7 +95,7 @@ async function prepare(tests: TestFile, source: TestSource, load: TestOptions['l
   return { cases, problems: [...unique.values(), ...own.list()] }
 }
 
-/** The first run counts; the others must give the same, wherever batches are cut. */
+/** The first run is the result; the others must have the same output with other batch boundaries. */
 async function repeated(pipeline: Pipeline, test: TestCase, { repeat, restTimeout = 10_000 }: TestOptions): Promise<TestResult> {
   const first = await runTest(pipeline, test, restTimeout)
   for (let i = 2; i <= repeat && first.failures.length === 0; i++) {
@@ -125,7 +125,7 @@ function deviations(pipeline: Pipeline, first: TestResult, again: TestResult, ru
   })
 }
 
-/** Batch sizes of the n-th run: a small generator, so that a run can be had again. */
+/** Batch sizes of the n-th run, from a generator with a fixed seed, so a run is reproducible. */
 function cutsOf(run: number): BatchSplit {
   if (run === 1) return wholeBatches
   let x = Math.imul(run, 0x9e3779b1) >>> 0 || 1

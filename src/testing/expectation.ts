@@ -1,4 +1,4 @@
-/** What a test expects: messages per sink, dead letters, metrics, an error that stops the pipeline. */
+/** Reads expectations: messages per sink, dead letters, metrics, an error that stops the pipeline. */
 import type { Json } from '../contract/plugin.ts'
 import type { Problems } from '../config/problems.ts'
 import { type MapNode, type Path, toValue } from '../config/tree.ts'
@@ -8,7 +8,7 @@ import { bytes, time } from './values.ts'
 
 const CHANNEL_KEYS = new Set(['match', 'order', 'count', 'messages'])
 
-/** `outputs: { count: 3 }`: a map that says how to compare, where the names of sinks would have lists or maps. */
+/** `outputs: { count: 3 }`: a map of comparison options; in a map of sinks, all values are lists or maps. */
 function isChannel(node: MapNode): boolean {
   const keys = [...node.entries.keys()]
   return keys.every(key => CHANNEL_KEYS.has(key)) && keys.some(key => key !== 'messages' && node.entries.get(key)!.value.kind === 'scalar')

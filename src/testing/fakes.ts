@@ -1,4 +1,4 @@
-/** Replaces the sources, sinks and dlq of a pipeline by in-memory ones; everything between stays as it is. */
+/** Replaces the sources, sinks and dlq of a pipeline by in-memory ones; the transforms are unchanged. */
 import {
   BatchError,
   defineSink,
@@ -18,14 +18,14 @@ import { isReplayable } from '../config/traits.ts'
 import type { InputRecord, TestCase } from './model.ts'
 import { bytes, plainPreview, type InMemorySinks, InMemoryTransaction, type Written, writtenOf } from './in-memory-sinks.ts'
 
-/** In a test, what a source would report to its senders is expected as dead letters. */
+/** In a test, rejections that a source reports to its senders are checked as dead letters. */
 export function withRejectionSink(pipeline: Pipeline): Pipeline {
   if (pipeline.dlq || pipeline.sources.length === 0 || !pipeline.sources.every(reportsRejections)) return pipeline
   const plugin = defineSink({ type: 'senders', schema: {}, onRedelivery: 'appends', reason: 'a rejection is reported once', create: never })
   return { ...pipeline, dlq: { type: 'senders', name: 'senders', plugin, config: {}, at: pipeline.sources[0].at, secrets: [] } }
 }
 
-/** Whether the source reports depends on its config: its instance, which does no I/O before `open`, has `reject` or not. */
+/** Depends on the config: an instance, which does no I/O before `open`, has `reject` or not. */
 function reportsRejections({ plugin, config, name }: Step<SourcePlugin>): boolean {
   return plugin.create(config, fakeSourceContext(name)).reject !== undefined
 }
@@ -84,7 +84,7 @@ export function withFakes(pipeline: Pipeline, test: TestCase, sinks: InMemorySin
   }
 }
 
-/** What is handed over lies in memory, in the partitions that it would have. */
+/** Keeps the records of a link in memory, in the partitions of its topic. */
 function linkFor(link: Link, pipeline: Pipeline, sinks: InMemorySinks, cut: BatchSplit, feeds: Map<string, Feed>): Link {
   const { config, plugin } = pipeline.transforms[link.index]
   const { records, message } = plugin.link!
@@ -141,7 +141,7 @@ function linkFor(link: Link, pipeline: Pipeline, sinks: InMemorySinks, cut: Batc
   return { ...link, sink: { ...link.sink, plugin: sink }, source: { ...link.source, plugin: source } }
 }
 
-/** A step that asks a peer gets the test's answers. */
+/** A step that queries another system gets the stubs of the test. */
 function transformFor<S extends Pipeline['transforms'][number]>(step: S, test: TestCase): S {
   const { plugin } = step
   const stubs = test.stubs.get(step.name)
@@ -149,7 +149,7 @@ function transformFor<S extends Pipeline['transforms'][number]>(step: S, test: T
   return { ...step, plugin: { ...plugin, create: (config, ctx) => plugin.stubbed!(config, ctx, answerer(stubs.list)) } }
 }
 
-/** What a source makes of its bytes; other words (`jsonl`, `csv`) give JSON values. */
+/** The format of a source; all others (`jsonl`, `csv`) have JSON values. */
 function formatOf(step: Step): Format {
   if (readsLines(step)) return lineFormat(step, undefined) === 'text' ? 'text' : 'json'
   const { format } = (step.config ?? {}) as { format?: string }
@@ -158,7 +158,7 @@ function formatOf(step: Step): Format {
 
 type Made = Pick<FeedRecord, 'payload' | 'message' | 'stop'>
 
-/** What the source would read: one record for a value, all records of bytes. */
+/** The records that the source would read: one for a value, all records of bytes. */
 export function recordsOf(step: Step, format: Format, { payload, text, raw }: InputRecord, time: number): Made[] {
   if (raw && payload && readsLines(step))
     return linesOf(step, payload, raw.file, time).map(({ message, stop }) => ({ payload: message?.payload ?? null, message, stop }))
@@ -168,7 +168,7 @@ export function recordsOf(step: Step, format: Format, { payload, text, raw }: In
   return [{ payload: format === 'text' ? (text ?? payload) : payload }]
 }
 
-/** A payload a line, for a source that has no files itself. */
+/** One payload per line, for a source that reads no files. */
 function payloadLines(bytes: Buffer): Buffer[] {
   const lines: Buffer[] = []
   for (let start = 0; start < bytes.length; ) {
@@ -180,7 +180,7 @@ function payloadLines(bytes: Buffer): Buffer[] {
   return lines
 }
 
-/** As the source itself would name it: `<topic>/<partition>` where there are topics, else the lane's own name. */
+/** Named as by the source: `<topic>/<partition>` with topics, otherwise the name of the lane. */
 function laneInfo(step: Step, record: InputRecord | undefined): LaneInfo {
   const { topics, topic: single, group, path } = (step.config ?? {}) as { topics?: string[]; topic?: string; group?: string; path?: string }
   const topic = record?.topic ?? topics?.[0] ?? single
@@ -189,7 +189,7 @@ function laneInfo(step: Step, record: InputRecord | undefined): LaneInfo {
   return { id: `${topic}/${partition}`, source: step.name, topic, partition, ...(group !== undefined && { group }) }
 }
 
-/** Keeps what decides about delivery: can it be read again, does its position take part in a transaction. */
+/** Keeps the properties that define delivery: whether it can be read again, and whether its position is part of transactions. */
 function sourceFor(pipeline: Pipeline, step: Step<SourcePlugin>, feed: Feed, sinks: InMemorySinks): SourcePlugin {
   const { reason, transactions } = step.plugin
   const replayable = isReplayable(step)

@@ -1,4 +1,4 @@
-/** What one source of a pipeline under test reads: a log that outlives crashes, filled by the test's `input` steps. */
+/** The input of one source under test: a log that survives crashes, filled by the `input` steps of the test. */
 import {
   type Batch,
   DecodeError,
@@ -11,28 +11,28 @@ import {
   type SourceContext,
 } from '../contract/plugin.ts'
 
-/** One record as its lane keeps it. */
+/** One record of a lane. */
 export interface FeedRecord {
   readonly payload: Buffer | null
   readonly key: Buffer | null
   readonly headers: readonly Header[] | undefined
   /** Epoch ms. */
   readonly time: number
-  /** The client could not unpack it, for this reason. */
+  /** Why the client could not decompress the record. */
   readonly failure?: string
-  /** As the source itself makes it of its bytes. */
+  /** The message that the source creates from the bytes. */
   readonly message?: Message
-  /** Not a record: the source cannot read on. */
+  /** Not a record: the error with which the source stops. */
   readonly stop?: Error
 }
 
-/** How many records the next batch may hold: batches must not show in the output, so repeats cut them differently. */
+/** Maximum size of the next batch. Output must not depend on batches, so repeats use other sizes. */
 export type BatchSplit = () => number
 
 interface FeedLane {
   readonly info: LaneInfo
   readonly records: FeedRecord[]
-  /** First record not yet handed out. */
+  /** First record that has not been read. */
   next: number
 }
 
@@ -42,11 +42,11 @@ export class Feed {
   private readonly replayable: boolean
   private readonly cut: BatchSplit
   private readonly lanes = new Map<string, FeedLane>()
-  /** Lane of every record in order of arrival: a restart reads them in the same order again. */
+  /** The lane of each record in order of arrival: a restart reads them in the same order. */
   private readonly arrivals: { lane: FeedLane; index: number }[] = []
-  /** The position that the source was notified of, as a consumer group keeps it. */
+  /** Committed positions, as in a consumer group. */
   private readonly committed = new Map<string, number>()
-  /** Everything that arrived before it has been handed out. */
+  /** All earlier arrivals have been read. */
   private cursor = 0
   private ended = false
   private wake: (() => void) | undefined
@@ -59,12 +59,12 @@ export class Feed {
     for (const info of options.lanes) this.addLane(info)
   }
 
-  /** What runs claims it before it reads on. */
+  /** A running pipeline claims the lane before its next read. */
   addLane(info: LaneInfo): void {
     if (!this.lanes.has(info.id)) this.lanes.set(info.id, { info, records: [], next: 0 })
   }
 
-  /** Its reader waits: everything so far has been handed to the runtime. */
+  /** The reader waits: the runtime has read all records. */
   get parked(): boolean {
     return this.wake !== undefined
   }
@@ -75,19 +75,19 @@ export class Feed {
     entry.records.push(record)
   }
 
-  /** The input ends for good once what is there has been read. */
+  /** Ends the input after the existing records. */
   end(): void {
     this.ended = true
   }
 
-  /** Lets the waiting reader see what was pushed. */
+  /** Wakes the waiting reader. */
   flush(): void {
     const wake = this.wake
     this.wake = undefined
     wake?.()
   }
 
-  /** The reading side: one per run of the pipeline. */
+  /** Opens a source: one per run of the pipeline. */
   open(ctx: SourceContext): Source {
     const claimed = new Set<FeedLane>()
     const claim = async (): Promise<void> => {
@@ -135,7 +135,7 @@ export class Feed {
     this.cursor = 0
   }
 
-  /** Records of one lane that arrived in a row, up to what the cut allows. */
+  /** Consecutive records of one lane, up to the batch size. */
   private next(): Batch | undefined {
     const { arrivals } = this
     while (this.cursor < arrivals.length && arrivals[this.cursor].index < arrivals[this.cursor].lane.next) this.cursor++
@@ -157,7 +157,7 @@ export class Feed {
     const { id, topic, partition } = lane.info
     const format = made?.origin?.format ?? this.format
     const origin = { lane: id, source: this.source, topic, partition, format }
-    // A row of a CSV is a value from the start; its bytes are those of its line.
+    // A CSV row is already a value; its bytes are those of its line.
     const message = made?.changed
       ? new Message(made.value, undefined, time, headers, offset, origin, payload, key)
       : Message.fromRecord(payload, key, time, headers, offset, origin)

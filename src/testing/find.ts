@@ -1,14 +1,14 @@
-/** Which test files a path stands for. */
+/** Finds the test files of a path. */
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { TEST_FILE } from './load.ts'
 
-/** @returns test files in order, each once; undefined: there is nothing at this path. */
+/** @returns test files in order; undefined: the path does not exist */
 export function findTests(path: string): string[] | undefined {
   if (!existsSync(path)) return undefined
   if (!statSync(path).isDirectory()) {
     if (TEST_FILE.test(path)) return [path]
-    // A pipeline file stands for its tests.
+    // For a pipeline file, the test file next to it.
     const beside = ['.test.yaml', '.test.yml'].map(ending => path.replace(/\.ya?ml$/, ending)).find(p => p !== path && existsSync(p))
     return beside ? [beside] : []
   }

@@ -1,4 +1,4 @@
-/** One hash of all that a test has written: equal for two runs exactly when their outputs are. */
+/** One hash of all outputs of a test: equal for two runs exactly if their outputs are equal. */
 import { createHash } from 'node:crypto'
 import type { Written } from './in-memory-sinks.ts'
 
@@ -10,7 +10,7 @@ export function hashOf(outputs: readonly (readonly [name: string, records: reado
   return hash.digest('hex')
 }
 
-/** The same large payload comes again in every run of a test. */
+/** A cache: every run of a test has the same large payloads. */
 const digests = new WeakMap<Buffer, string>()
 const LARGE = 10_000
 

@@ -1,12 +1,12 @@
-/** What outlives a crash of the pipeline under test: its checkpoints and everything that was written. */
+/** The data that survives a crash of the pipeline under test: checkpoints and written records. */
 import type { CheckpointDelta, CheckpointStore, LaneInfo, Message, Preview, Transaction, Transactor } from '../contract/plugin.ts'
 import { type Memory, memoryCheckpoints } from '../runtime/checkpoints/memory.ts'
 
-/** One record as a sink or the dead-letter queue holds it. */
+/** One record in a sink or the dead-letter queue. */
 export interface Written {
-  /** Lane of the source it came from. */
+  /** Lane of its source. */
   readonly lane: string
-  /** Where the sink writes to, when it says so. */
+  /** Destination of the sink, if it reports one. */
   readonly topic: string | undefined
   readonly key: Buffer | null
   readonly value: Buffer | null
@@ -17,17 +17,17 @@ export interface Written {
 
 export class InMemorySinks {
   private readonly memory: Memory = new Map()
-  /** By the name of the sink or dlq step, in order of arrival. */
+  /** By name of the sink or dlq step, in order of writing. */
   private readonly written = new Map<string, Written[]>()
 
-  /** Stays outside of transactions: visible at once, whatever becomes of the checkpoint. */
+  /** Writes outside of transactions: visible at once, even if the checkpoint is not saved. */
   write(sink: string, records: readonly Written[]): void {
     const list = this.written.get(sink)
     if (list) list.push(...records)
     else this.written.set(sink, [...records])
   }
 
-  /** What a sink holds. There is no order between lanes, so it is listed per lane, in the order of writing. */
+  /** The records of a sink per lane, in order of writing. There is no order between lanes. */
   read(sink: string, from: ReadonlyMap<string, number>): Map<string, Written[]> {
     const byLane = new Map<string, Written[]>()
     for (const record of this.written.get(sink) ?? []) {
@@ -49,7 +49,7 @@ export class InMemorySinks {
   }
 }
 
-/** Outputs wait here until the checkpoint they belong to is saved. */
+/** Keeps outputs until their checkpoint is saved. */
 export class InMemoryTransaction implements Transaction {
   private readonly sinks: InMemorySinks
   private readonly store: CheckpointStore
@@ -63,7 +63,7 @@ export class InMemoryTransaction implements Transaction {
     this.lane = lane
   }
 
-  /** Calls it once the checkpoint is saved. */
+  /** @param done called when the checkpoint is saved */
   onCommit(done: () => void): void {
     this.done.push(done)
   }
@@ -83,7 +83,7 @@ export class InMemoryTransaction implements Transaction {
   }
 }
 
-/** Encoded now, as a real sink would: what a step does to the value afterwards cannot show. */
+/** Encodes immediately, as a real sink does: later changes of the value have no effect. */
 export function writtenOf(message: Message, preview: Preview, lane: string): Written {
   return {
     lane,

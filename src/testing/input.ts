@@ -1,4 +1,4 @@
-/** What a test's `input` step puts in: records written in the test file, or read from a file beside it. */
+/** Reads the records of an `input` step, from the test file or from a file next to it. */
 import { readRegular } from '../kit/read-regular.ts'
 import { join } from 'node:path'
 import type { Problems } from '../config/problems.ts'
@@ -68,7 +68,7 @@ export class InputReader {
   }
 }
 
-/** As a producer would send it; a string is sent without quotes where text is read. */
+/** Encoded as by a producer; for text sources a string has no quotes. */
 const encoded = (value: unknown): { payload: Buffer; text?: Buffer } => ({
   payload: Buffer.from(JSON.stringify(value)),
   ...(typeof value === 'string' && { text: Buffer.from(value) }),

@@ -1,4 +1,4 @@
-/** The report for machines. */
+/** The JSON report. */
 import { DLQ_HEADERS } from '../kit/dead-letter/headers.ts'
 import type { Problem } from '../config/model.ts'
 import type { Difference } from './compare.ts'
@@ -17,17 +17,17 @@ export interface TestFileReport {
 export interface TestReport {
   readonly name: string
   readonly ok: boolean
-  /** Where it begins in the file. */
+  /** First line in the file. */
   readonly line: number
   /** Real time. */
   readonly seconds: number
-  /** Of everything that was written. */
+  /** Hash of all outputs. */
   readonly hash: string
   readonly failures: readonly TestFailure[]
 }
 export interface TestFailure {
   readonly kind: Failure['kind']
-  /** What is not as expected: `outputs.kafka`, `dead_letters`, `metrics.filter.out`, `error`. */
+  /** The failed expectation: `outputs.kafka`, `dead_letters`, `metrics.filter.out`, `error`. */
   readonly what: string
   readonly file: string
   readonly line: number

@@ -1,4 +1,4 @@
-/** JUnit XML, as CI systems read it: a suite per file, a case per test. */
+/** JUnit XML for CI systems: a suite per file, a case per test. */
 import type { FileResult } from './engine.ts'
 import { failureText, plain } from './report.ts'
 import type { TestResult } from './run.ts'
@@ -20,7 +20,7 @@ function suite(file: FileResult): string[] {
   return [`  <testsuite ${head}>`, ...broken(file), ...file.results.flatMap(r => testCase(file, r)), '  </testsuite>']
 }
 
-/** A file that could not be run is one case that says why. */
+/** A file that could not be run is one case with its problems. */
 function broken(file: FileResult): string[] {
   if (file.problems.length === 0) return []
   const text = file.problems.map(p => `${p.file}:${p.line}:${p.column} ${p.code} ${p.message}`).join('\n')

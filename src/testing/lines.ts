@@ -1,4 +1,4 @@
-/** What a source of lines (`file`, `stdin`) makes of bytes: decoded, cut and headed by the code that a run uses. */
+/** The records that a line source (`file`, `stdin`) reads from bytes, with the same code as in a run. */
 import { gunzipSync, zstdDecompressSync } from 'node:zlib'
 import { EnvironmentError, Message } from '../contract/plugin.ts'
 import type { Step } from '../config/model.ts'
@@ -12,7 +12,7 @@ interface LinesConfig extends Omit<RecordOptions, 'format' | 'delimiter'> {
   readonly compression?: 'auto' | 'none' | 'gzip' | 'zstd'
 }
 
-/** One record of the content; `stop`: the source cannot read on. */
+/** One record; `stop`: the error with which the source stops. */
 export interface LineRecord {
   readonly message?: Message
   readonly stop?: Error
@@ -20,13 +20,13 @@ export interface LineRecord {
 
 export const readsLines = (step: Step): boolean => step.type === 'file' || step.type === 'stdin'
 
-/** `auto` by the name that the pipeline has; where that has wildcards, by the name of the test's file. */
+/** Resolves `auto` by the path in the pipeline; if that has wildcards, by the file name in the test. */
 export function lineFormat(step: Step, name: string | undefined): LineFormat {
   const { path = '', format } = step.config as LinesConfig
   return formatOf(format, /[*?[{]/.test(path) ? (name ?? path) : path)
 }
 
-/** `name`: of the test's file; undefined: the bytes are written in the test. */
+/** @param name of the file; undefined: the bytes are in the test file itself */
 export function linesOf(step: Step, bytes: Buffer, name: string | undefined, time: number): LineRecord[] {
   const config = step.config as LinesConfig
   const what = name ?? step.name
@@ -35,11 +35,11 @@ export function linesOf(step: Step, bytes: Buffer, name: string | undefined, tim
     const plain = decompressed(bytes, name, config.compression ?? 'none')
     const { encoding = 'auto' } = config
     const known: Encoding = encoding === 'auto' ? (byteOrderMark(plain) ?? 'utf-8') : encoding
-    // A stream is not looked at: `stdin` is UTF-8 unless the pipeline says otherwise.
+    // A stream has no detection: `stdin` is UTF-8 unless the pipeline sets another encoding.
     const transcoder = new Transcoder(encoding === 'auto' && step.type === 'stdin' ? 'utf-8' : known)
     const format = lineFormat(step, name)
     const records = new Records({ ...config, format, delimiter: delimiterFor(config.delimiter, config.path ?? '') }, what, step.name, what)
-    // Piece by piece: what comes before a header that cannot be one has been read.
+    // Records before an invalid header have been read, as in a run.
     for (const chunk of [transcoder.push(plain), transcoder.end()]) for (const message of records.push(chunk, time)) out.push({ message })
     for (const message of records.end(time)) out.push({ message })
   } catch (error) {

@@ -1,4 +1,4 @@
-/** A test file from disk: parsed, judged by its schema, turned into what the engine runs. Problems carry their place, as for a pipeline file. */
+/** Loads a test file: parses it, checks its schema and converts it for the engine. Problems have positions, as for pipeline files. */
 import { readRegular } from '../kit/read-regular.ts'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -16,10 +16,10 @@ import { readTests } from './read.ts'
 import { TestSource } from './source.ts'
 
 export interface LoadedTests {
-  /** undefined when there are problems. */
+  /** Undefined if there are problems. */
   readonly tests: TestFile | undefined
   readonly problems: readonly Problem[]
-  /** For problems that are found later, in the pipeline's light. */
+  /** For the positions of problems found later, against the pipeline. */
   readonly source: TestSource
 }
 
@@ -29,9 +29,9 @@ export const TEST_FILE = /\.test\.ya?ml$/
 export const pipelineOf = (file: string): string => file.replace(TEST_FILE, match => (match.endsWith('.yml') ? '.yml' : '.yaml'))
 
 export interface LoadTestsOptions {
-  /** Of a text or an object: folder that relative paths start from. Default: the working directory. */
+  /** For a text or an object: base folder of relative paths. Default: the working directory. */
   readonly base?: string
-  /** The caller has the pipeline: the tests need not name its file. */
+  /** The caller has the pipeline, so the tests need no pipeline file. */
   readonly pipelineGiven?: boolean
 }
 
@@ -60,7 +60,7 @@ export async function loadTests(input: PipelineInput, options: LoadTestsOptions 
 
 interface Read {
   readonly text: SourceText
-  /** undefined: it cannot be read as a whole, and the problems say why. */
+  /** Undefined: unreadable; the problems have the reason. */
   readonly root: TreeNode | undefined
   readonly base: string
   readonly isFile: boolean

@@ -1,4 +1,4 @@
-/** Expected metrics: a step's counts, or the value of a counter or gauge. */
+/** Checks expected metrics: the counts of a step, or the value of a counter or gauge. */
 import { suggest } from '../kit/text/suggest.ts'
 import type { Metric } from './model.ts'
 import type { Failure } from './run.ts'
@@ -24,7 +24,7 @@ export function checkMetric(metric: Metric, totals: Totals): Failure[] {
   return failures
 }
 
-/** `name` or `name{label="value",…}`; undefined when it is neither. */
+/** Parses `name` or `name{label="value",…}`; undefined if it is neither. */
 export function parseMetric(text: string): { name: string; labels: Record<string, string> | undefined } | undefined {
   const match = /^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})?$/s.exec(text)
   if (!match) return undefined

@@ -1,4 +1,4 @@
-/** A test file as the engine runs it: checked, with files read and places kept. */
+/** The model of a test file for the engine: checked, with the content of its files and positions. */
 import type { Header, Json } from '../contract/plugin.ts'
 import type { Path } from '../config/tree.ts'
 import type { Location } from '../config/model.ts'
@@ -12,39 +12,39 @@ export interface TestFile {
 
 export interface TestCase {
   readonly name: string
-  /** Its place in the file's list. */
+  /** Index in the list of tests. */
   readonly index: number
   readonly at: Location
-  /** What the pipeline file sees instead of the shell's variables. */
+  /** Variables of the pipeline file, instead of the environment. */
   readonly env: Readonly<Record<string, string>>
   readonly set: readonly Override[]
   /** Epoch ms. */
   readonly clock: number
-  /** What peers answer, by the name of the step that asks. */
+  /** Stubbed answers by name of the step. */
   readonly stubs: ReadonlyMap<string, Stubs>
   readonly steps: readonly TestStep[]
 }
 
 export interface Stubs {
-  /** Where the test file says so. */
+  /** Position in the test file. */
   readonly path: Path
   readonly list: readonly Stub[]
 }
 
-/** One answer of a peer. */
+/** One stubbed answer. */
 export interface Stub {
-  /** What it is the answer to; undefined: anything. */
+  /** The key it answers; undefined: any. */
   readonly key: Json | undefined
   readonly rows: readonly Record<string, Json>[]
-  /** The peer refuses the question. */
+  /** The query fails with this message. */
   readonly error: string | undefined
 }
 
 /** A value of the pipeline file that a test changes. */
 export interface Override {
-  /** `path=value`, as `--set` takes it. */
+  /** `path=value`, as for `--set`. */
   readonly argument: string
-  /** Where the test file says so. */
+  /** Position in the test file. */
   readonly path: Path
 }
 
@@ -57,48 +57,48 @@ export type TestStep = { readonly at: Location } & (
 
 export interface InputRecord {
   readonly at: Location
-  /** Where in the test file its value is; undefined: it is of no file. */
+  /** Position of its value in the test file; undefined: not from a test file. */
   readonly place?: Path
   /** Name of the source; undefined: the only one. */
   readonly source: string | undefined
   readonly topic: string | undefined
   readonly partition: number | undefined
-  /** Of a source without topics: which of its lanes. */
+  /** Lane of a source without topics. */
   readonly lane: string | undefined
   readonly payload: Buffer | null
-  /** The payload of a source that reads text; undefined: the same bytes. */
+  /** The payload for sources that read text; undefined: the same bytes. */
   readonly text: Buffer | undefined
-  /** The payload is bytes as a source gets them, not a value: written in the test, or the content of the file of this name. */
+  /** The payload is raw input of the source, not a value: from the test file, or from the file of this name. */
   readonly raw?: { readonly file?: string }
   readonly key: Buffer | null
   readonly headers: readonly Header[] | undefined
-  /** Epoch ms; undefined: when it is read. */
+  /** Epoch ms; undefined: the time of reading. */
   readonly time: number | undefined
   readonly failure: string | undefined
 }
 
 export interface Expectation {
-  /** By sink; the key `undefined` stands for the only one. */
+  /** By sink; the key `undefined` means the only one. */
   readonly outputs: ReadonlyMap<string | undefined, Channel>
   readonly deadLetters: Channel | undefined
   readonly metrics: readonly Metric[]
-  /** The pipeline has stopped with an error that contains this. */
+  /** The pipeline stops with an error that contains this. */
   readonly stops: { readonly text: string; readonly at: Location } | undefined
 }
 
-/** What one sink, or the dead-letter queue, got since the last expectation. */
+/** Expected records of one sink or the dead-letter queue since the last expectation. */
 export interface Channel {
   readonly at: Location
-  /** Where `--accept` writes; from the root of the test file. */
+  /** Path from the root of the test file, where `--accept` writes. */
   readonly path: Path
   readonly match: 'exact' | 'subset'
   readonly order: 'given' | 'any'
   readonly count: number | undefined
-  /** undefined: only the count matters, or nothing does. */
+  /** Undefined: messages are not compared. */
   readonly messages: readonly Expected[] | undefined
 }
 
-/** One expected message: what is undefined is not looked at. */
+/** One expected message; undefined fields are not compared. */
 export interface Expected {
   readonly at: Location
   readonly path: Path
@@ -108,12 +108,12 @@ export interface Expected {
   readonly headers?: Readonly<Record<string, string | null>>
   readonly time?: number
   readonly lane?: string
-  /** Where the sink writes it to. */
+  /** Destination of the sink. */
   readonly topic?: string
-  // Dead letters only.
+  // Only for dead letters.
   readonly errorType?: string
   readonly step?: string
-  /** A part of the error's message. */
+  /** Part of the error message. */
   readonly message?: string
   readonly offset?: number
 }
@@ -121,7 +121,7 @@ export interface Expected {
 export interface Metric {
   readonly at: Location
   readonly path: Path
-  /** A step's name, or a counter's with its labels. */
+  /** Name of a step, or of a counter with its labels. */
   readonly name: string
   readonly expected: number | Readonly<Partial<Record<'in' | 'out' | 'dead', number>>>
 }

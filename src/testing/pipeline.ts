@@ -1,4 +1,4 @@
-/** `testPipeline`: a pipeline under test for any test runner, driven by hand on a virtual clock. */
+/** `testPipeline`: runs a pipeline in any test runner, step by step on a virtual clock. */
 import { DLQ_HEADERS } from '../kit/dead-letter/headers.ts'
 import '../built-in.ts'
 import { loadInput, type PipelineInput } from '../config/load.ts'
@@ -18,59 +18,59 @@ import type { StepCounts } from './totals.ts'
 import { time as timeOf } from './values.ts'
 
 export interface TestPipelineOptions {
-  /** Variables for `${NAME}` in the pipeline. Default: none, so that no shell decides a test. */
+  /** Variables for `${NAME}` in the pipeline. Default: none, so tests do not depend on the environment. */
   readonly env?: Readonly<Record<string, string | undefined>>
-  /** Overrides as `--set` takes them. */
+  /** Overrides, as for `--set`. */
   readonly set?: readonly string[]
-  /** Folder that relative paths of a text or an object start from. Default: the working directory. */
+  /** Base folder of relative paths in a text or an object. Default: the working directory. */
   readonly base?: string
-  /** Plugins of the program, as for `run`. */
+  /** Custom plugins, as for `run`. */
   readonly plugins?: readonly Plugin[]
-  /** Where the virtual clock starts: epoch ms, a date, or ISO 8601. Default: 0. */
+  /** Start time of the virtual clock: epoch ms, a date, or ISO 8601. Default: 0. */
   readonly clock?: number | Date | string
-  /** Answers of peers, by the name of the step that asks (`sql`, `lookup`). The first one whose key fits answers. */
+  /** Stubbed answers by name of the step (`sql`, `lookup`). The first stub with a matching key is used. */
   readonly stubs?: Readonly<Record<string, readonly TestStub[]>>
-  /** Real ms that a pipeline may take to come to rest. Default: 10,000. */
+  /** Real time limit for the pipeline to become idle, ms. Default: 10,000. */
   readonly timeout?: number
 }
 
 export interface TestStub {
-  /** The question it answers; undefined: any. */
+  /** The key it answers; undefined: any. */
   readonly key?: Json
   readonly rows?: readonly Record<string, Json>[]
-  /** The peer refuses the question, with this message. */
+  /** The query fails with this message. */
   readonly error?: string
 }
 
-/** One record for a source: `value` (sent as JSON), or `payload` (bytes as they are); neither: a tombstone. */
+/** One record for a source: `value` (sent as JSON), or `payload` (unchanged bytes); neither: a tombstone. */
 export interface TestRecord {
   readonly value?: unknown
   readonly payload?: Buffer | string | null
   readonly key?: string | Buffer | null
   readonly headers?: Readonly<Record<string, string | null>>
-  /** Epoch ms, a date, or ISO 8601. Default: the virtual clock's time. */
+  /** Epoch ms, a date, or ISO 8601. Default: the time of the virtual clock. */
   readonly time?: number | Date | string
   /** Name of the source. Default: the first. */
   readonly source?: string
   readonly topic?: string
   /** Default: 0. */
   readonly partition?: number
-  /** Of a source without topics: which of its lanes. */
+  /** Lane of a source without topics. */
   readonly lane?: string
 }
 
-/** One record that a sink, or the dead-letter queue, holds. */
+/** One record in a sink or the dead-letter queue. */
 export interface OutputRecord {
-  /** Parsed JSON; text that is not JSON as it is; `null` for a tombstone. */
+  /** Parsed JSON; a string if the text is not JSON; `null` for a tombstone. */
   readonly value: any
   readonly payload: Buffer | null
   readonly key: string | null
   readonly headers: Readonly<Record<string, string | null>>
   /** Epoch ms. */
   readonly time: number
-  /** Lane of the source that it came from. */
+  /** Lane of its source. */
   readonly lane: string
-  /** Where the sink writes it to, when it says so. */
+  /** Destination of the sink, if it reports one. */
   readonly topic: string | undefined
 }
 
@@ -83,10 +83,10 @@ export interface DeadLetter extends OutputRecord {
 }
 
 /**
- * Starts a pipeline with its sources, sinks and dlq in memory, and everything between as it is. No real time passes: the clock moves by
- * `advance`. Every call waits until the pipeline is at rest, and throws what the pipeline stopped with.
+ * Starts a pipeline with sources, sinks and dlq in memory and unchanged transforms. Time is virtual: only `advance` moves the clock.
+ * Every call waits until the pipeline is idle, and throws the error that stopped the pipeline.
  *
- * @throws {PipelineError} `PIPE_CONFIG` with every problem of the pipeline.
+ * @throws {PipelineError} `PIPE_CONFIG` with all problems of the pipeline
  *
  * @example
  * import { testPipeline } from 'pipeline-runner/testing'
@@ -114,11 +114,11 @@ export class PipelineTest implements AsyncDisposable {
   private readonly pipeline: Pipeline
   private readonly driver: TestDriver
   private readonly names: readonly string[]
-  /** By sink and lane: how many records were given out. */
+  /** Number of returned records by sink and lane. */
   private readonly seen = new Map<string, Map<string, number>>()
   private told: Error | undefined
 
-  /** Use `testPipeline`. */
+  /** Internal: use `testPipeline`. */
   constructor(pipeline: Pipeline, { clock = 0, stubs = {}, timeout = 10_000 }: TestPipelineOptions) {
     this.pipeline = pipeline
     this.names = pipeline.sinks.map(s => s.name)
@@ -127,7 +127,7 @@ export class PipelineTest implements AsyncDisposable {
     this.driver = new TestDriver(pipeline, test, wholeBatches, timeout)
   }
 
-  /** Part of `testPipeline`. */
+  /** Internal: called by `testPipeline`. */
   async start(): Promise<void> {
     await this.driver.start()
     this.check()
@@ -138,19 +138,19 @@ export class PipelineTest implements AsyncDisposable {
     return this.driver.clock.now()
   }
 
-  /** Why the pipeline has stopped by itself; undefined: it has not. */
+  /** The error that stopped the pipeline; undefined: it has not failed. */
   get failure(): Error | undefined {
     return this.driver.failure
   }
 
-  /** Records for its sources, in order. */
+  /** Sends records to the sources, in order. */
   async send(records: TestRecord | readonly TestRecord[]): Promise<void> {
     const list = (Array.isArray(records) ? records : [records]) as readonly TestRecord[]
     await this.driver.input(list.map(r => this.record(r)))
     this.check()
   }
 
-  /** Moves the clock: ms, or text such as `1m`. Every timer on the way fires at its time. */
+  /** Advances the clock by ms or text such as `1m`. Each timer fires at its time. */
   async advance(duration: number | string): Promise<void> {
     const ms = typeof duration === 'string' ? parseDuration(duration) : duration
     if (ms === undefined || !(ms >= 0))
@@ -159,25 +159,25 @@ export class PipelineTest implements AsyncDisposable {
     this.check()
   }
 
-  /** Forgets what is not committed, as if the process had been killed, and starts again. */
+  /** Discards uncommitted work, as if the process had been killed, and restarts. */
   async crash(): Promise<void> {
     await this.driver.crash()
     this.check()
   }
 
-  /** Drains and ends as on SIGTERM, and starts again. */
+  /** Drains and stops as on SIGTERM, and restarts. */
   async restart(): Promise<void> {
     await this.driver.restart()
     this.check()
   }
 
-  /** The input ends for good: windows close, and everything is written. */
+  /** Ends the input: windows close, and all output is written. */
   async end(): Promise<void> {
     await this.driver.end()
     this.check()
   }
 
-  /** What a sink got since the last call, lane by lane. @param sink its name; default: the only one */
+  /** The records of a sink since the last call, by lane. @param sink its name; default: the only one */
   async outputs(sink?: string): Promise<OutputRecord[]> {
     if (sink === undefined && this.names.length > 1) throw new Error(`several sinks: write outputs('${this.names.join("'), outputs('")}')`)
     const name = sink ?? this.names[0]
@@ -185,7 +185,7 @@ export class PipelineTest implements AsyncDisposable {
     return (await this.take('sink', name)).map(outputOf)
   }
 
-  /** What the dead-letter queue got since the last call, in the order of the input. */
+  /** Dead letters since the last call, by lane in the order of the input. */
   async deadLetters(): Promise<DeadLetter[]> {
     const { dlq } = this.pipeline
     if (!dlq) throw new Error('the pipeline has no dlq: a record that fails stops it')
@@ -198,19 +198,19 @@ export class PipelineTest implements AsyncDisposable {
     }))
   }
 
-  /** What each step counted, crashes and restarts included. */
+  /** The counts of each step, including all restarts. */
   get steps(): Readonly<Record<string, StepCounts>> {
     return Object.fromEntries(this.driver.totals.steps())
   }
 
-  /** Value of a counter or gauge: `name`, or `name{label="value"}`; without labels the sum. undefined: it was never set. */
+  /** Value of a counter or gauge: `name`, or `name{label="value"}`; without labels the sum. Undefined: never set. */
   metric(metric: string): number | undefined {
     const parsed = parseMetric(metric)
     if (!parsed) throw new Error(`${metric} is not a metric: write name or name{label="value"}`)
     return this.driver.totals.value(parsed.name, parsed.labels)
   }
 
-  /** Throws the pipeline away. */
+  /** Stops the pipeline and discards uncommitted work. */
   async close(): Promise<void> {
     await this.driver.close()
   }
@@ -229,7 +229,7 @@ export class PipelineTest implements AsyncDisposable {
     return inOrder({ kind, name }, byLane)
   }
 
-  /** The stop of a pipeline is thrown once: afterwards a test may look at what it left. */
+  /** Throws the error of a stopped pipeline once; afterwards a test can check its outputs. */
   private check(): void {
     const { failure } = this.driver
     if (failure === undefined || failure === this.told) return

@@ -1,4 +1,4 @@
-/** From the tree of a valid test file to the steps and expectations the engine works on. */
+/** Converts the tree of a valid test file to steps and expectations. */
 import type { Json } from '../contract/plugin.ts'
 import type { Problems } from '../config/problems.ts'
 import type { MapNode, Path } from '../config/tree.ts'
@@ -86,7 +86,7 @@ class Reader {
 
   private set(path: Path): Override[] {
     const values = (this.source.value(path) ?? {}) as Record<string, unknown>
-    // As JSON, which is YAML: a text stays a text, whatever it looks like.
+    // JSON is valid YAML, and a string stays a string.
     return Object.entries(values).map(([k, v]) => ({ argument: `${k}=${JSON.stringify(v)}`, path: [...path, k] }))
   }
 

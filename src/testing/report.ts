@@ -1,4 +1,4 @@
-/** What a person reads: a line per test, and under a failed one what was expected and what came, message by message. */
+/** The text report: a line per test, and for a failed test the expected and actual messages. */
 import { DLQ_HEADERS } from '../kit/dead-letter/headers.ts'
 import type { Location } from '../config/model.ts'
 import type { Row } from './align.ts'
@@ -8,12 +8,12 @@ import type { ChannelId, Failure, TestResult } from './run.ts'
 import type { Written } from './in-memory-sinks.ts'
 
 export type Style = 'good' | 'bad' | 'dim' | 'bold'
-/** Colors a text, or does not. */
+/** Applies a style, or returns the text unchanged. */
 export type Paint = (style: Style, text: string) => string
 
 export const plain: Paint = (_style, text) => text
 
-/** Differing messages shown of one list; the rest is counted. */
+/** Maximum number of differing messages shown per list; the rest is counted. */
 const MAX_ROWS = 20
 
 export function testLine(result: TestResult, paint: Paint): string {
@@ -24,7 +24,7 @@ export function testLine(result: TestResult, paint: Paint): string {
     : `  ${paint('bad', '✗ FAILED')}  ${paint('bold', name)}  ${time}`
 }
 
-/** Indented by four. */
+/** Indented by four spaces. */
 export function failureText(failure: Failure, paint: Paint): string {
   const lines = [`${paint('bold', failure.what)}  ${paint('dim', place(failure.at))}`, ...body(failure, paint).map(l => `  ${l}`)]
   return lines.map(l => `    ${l}`.trimEnd()).join('\n')

@@ -1,4 +1,4 @@
-/** Runs one test and judges it. */
+/** Runs one test and checks its expectations. */
 import { DLQ_HEADERS } from '../kit/dead-letter/headers.ts'
 import type { Location, Pipeline } from '../config/model.ts'
 import { formatPath, type Path } from '../config/tree.ts'
@@ -12,7 +12,7 @@ import { TestDriver } from './test-driver.ts'
 import type { Written } from './in-memory-sinks.ts'
 
 export type Failure =
-  /** A sink or the dlq holds something else. */
+  /** A sink or the dlq has other records than expected. */
   | {
       readonly kind: 'channel'
       readonly at: Location
@@ -20,9 +20,9 @@ export type Failure =
       readonly what: string
       readonly channel: ChannelId
       readonly rows: readonly Row[]
-      /** Expected and found number, when a count is wrong. */
+      /** Expected and actual number, if a count is wrong. */
       readonly count?: readonly [expected: number, actual: number]
-      /** The expectation that failed; undefined: no expectation looked at these. */
+      /** The failed expectation; undefined: no expectation covers these records. */
       readonly expectation: Channel | undefined
     }
   | {
@@ -34,7 +34,7 @@ export type Failure =
       readonly actual: number | undefined
       readonly hint?: string
     }
-  /** A repetition of the test wrote something else than its first run, which stands for what is expected. */
+  /** A repetition of the test has other output than its first run. */
   | {
       readonly kind: 'repeat'
       readonly at: Location
@@ -53,18 +53,18 @@ export interface ChannelId {
 export interface TestResult {
   readonly test: TestCase
   readonly failures: readonly Failure[]
-  /** Everything that was written, per sink and dlq, lane by lane. */
+  /** All written records per sink and dlq, by lane. */
   readonly written: ReadonlyMap<ChannelId, readonly Written[]>
-  /** Of `written`. */
+  /** Hash of `written`. */
   readonly hash: string
   /** Real seconds. */
   readonly seconds: number
 }
 
-/** Every record of a lane in one batch, as far as the steps allow. */
+/** All available consecutive records of a lane in one batch. */
 export const wholeBatches: BatchSplit = () => Number.POSITIVE_INFINITY
 
-/** @param restTimeout real ms that a step of the test may take */
+/** @param restTimeout real time limit of a step of the test, ms */
 export async function runTest(
   pipeline: Pipeline,
   test: TestCase,
@@ -90,9 +90,9 @@ class Trial {
   private readonly test: TestCase
   private readonly driver: TestDriver
   private readonly channels: readonly ChannelId[]
-  /** Per channel and lane: how many records expectations have looked at. */
+  /** Number of compared records by channel and lane. */
   private readonly seen = new Map<string, Map<string, number>>()
-  /** The stop of the pipeline that was reported already, or expected. */
+  /** The error of the pipeline that has been reported or was expected. */
   private told: Error | undefined
 
   constructor(pipeline: Pipeline, test: TestCase, cut: BatchSplit, restTimeout: number) {
@@ -187,7 +187,7 @@ class Trial {
     })
   }
 
-  /** At the end of a test every output must have been compared: a surprise is a failure. */
+  /** All outputs must be compared by the end of a test: the rest is a failure. */
   private leftOver(): void {
     this.reportStop(this.test.at)
     for (const id of this.channels) {
@@ -206,7 +206,7 @@ class Trial {
   }
 }
 
-/** As it is written in the test file. */
+/** The key in the test file. */
 export function whatOf(id: ChannelId, pipeline: Pick<Pipeline, 'sinks'>): string {
   if (id.kind === 'dlq') return 'dead_letters'
   return pipeline.sinks.length > 1 ? formatPath(['outputs', id.name]) : 'outputs'
@@ -215,8 +215,8 @@ export function whatOf(id: ChannelId, pipeline: Pick<Pipeline, 'sinks'>): string
 const byName = new Intl.Collator('en', { numeric: true })
 
 /**
- * Lane by lane; dead letters by their place in the lane, because a batch's records meet the first step together: the order in
- * which different steps refuse them says nothing.
+ * Sorted by lane, and dead letters also by offset: steps process whole batches, so the order in which different steps fail records
+ * depends on batch boundaries.
  */
 export function inOrder(id: ChannelId, byLane: ReadonlyMap<string, readonly Written[]>): Written[] {
   return [...byLane]

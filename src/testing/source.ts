@@ -1,4 +1,4 @@
-/** The text of a test file, and positions in it. */
+/** The text of a test file and positions in it. */
 import type { Location } from '../config/model.ts'
 import {
   find,
@@ -16,7 +16,7 @@ import {
 export class TestSource {
   readonly file: string
   readonly root: TreeNode | undefined
-  /** Folder that paths in it start from. */
+  /** Base folder of relative paths. */
   readonly base: string
   private readonly text: SourceText
 
@@ -27,19 +27,19 @@ export class TestSource {
     this.base = base
   }
 
-  /** The value at a path; undefined: the file has none. */
+  /** The value at a path; undefined if missing. */
   node(path: Path): TreeNode | undefined {
     const found = this.root && find(this.root, path)
     return found && !found.partial ? found.node : undefined
   }
 
-  /** As `node`, as plain JSON. */
+  /** The value at a path as plain JSON. */
   value(path: Path): unknown {
     const node = this.node(path)
     return node && toValue(node)
   }
 
-  /** As `value`, with every number as it is written. */
+  /** As `value`, with exact numbers. */
   exact(path: Path): unknown {
     const node = this.node(path)
     return node && toExactValue(node)

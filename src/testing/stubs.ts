@@ -1,18 +1,18 @@
-/** Answers of peers that a test does not have. */
+/** Stubbed answers for steps that query other systems. */
 import { type Answer, compareNumbers, DataError, encodeJson, ExactNumber, type Json, parseJson } from '../contract/plugin.ts'
 import type { Stub } from './model.ts'
 
-/** The first stub whose key fits the question answers it; nothing fits: no rows. */
+/** Returns the answer of the first stub with a matching key; without a match, no rows. */
 export function answerer(stubs: readonly Stub[]): Answer {
   return question => {
     const stub = stubs.find(s => s.key === undefined || fits(s.key, question))
     if (stub?.error !== undefined) throw new DataError(stub.error)
-    // Of its own each time: a step may change what it gets.
+    // A new copy each time: a step may change its rows.
     return parseJson(encodeJson(stub?.rows ?? [])) as Record<string, Json>[]
   }
 }
 
-/** Objects have at least these fields; numbers and their texts are the same, as they are for a database. */
+/** An object needs at least the fields of the key; numbers equal their text, as in a database. */
 function fits(key: Json, question: Json | undefined): boolean {
   if (question === undefined) return false
   if (isNumber(key) && isNumber(question)) return compareNumbers(key, question) === 0

@@ -1,4 +1,4 @@
-/** A pipeline under test, driven step by step on a virtual clock. Nothing here waits for real time: it waits for quiet. */
+/** Runs a pipeline under test step by step on a virtual clock. Each step waits until the pipeline is idle, not for real time. */
 import { loadLanguageFor } from '../config/lane-keys.ts'
 import { build } from '../runtime/build.ts'
 import { VirtualClock } from '../kit/clock.ts'
@@ -20,19 +20,19 @@ export class TestDriver {
   private run!: PipelineRun
   private ended: { readonly error: Error | undefined } | undefined
 
-  /** @param restTimeout real ms after which a pipeline that never comes to rest fails the test: some promise is never resolved */
+  /** @param restTimeout real time after which a pipeline that is not idle fails the test, ms: a promise is never resolved */
   constructor(pipeline: Pipeline, test: TestCase, cut: BatchSplit, restTimeout: number) {
     this.restTimeout = restTimeout
     this.clock = new VirtualClock(test.clock)
     this.faked = withFakes(pipeline, test, this.sinks, cut)
   }
 
-  /** Why the pipeline has stopped by itself; undefined: it has not. */
+  /** The error that stopped the pipeline; undefined: it has not failed. */
   get failure(): Error | undefined {
     return this.ended?.error
   }
 
-  /** Starts the pipeline from the checkpoints that the sinks kept. */
+  /** Starts the pipeline from the stored checkpoints. */
   async start(): Promise<void> {
     this.ended = undefined
     await loadLanguageFor(this.faked.pipeline)
@@ -62,13 +62,13 @@ export class TestDriver {
     await this.quiet()
   }
 
-  /** Every timer on the way fires at its own time, and what it set off comes to rest before the next one. */
+  /** Fires each timer at its time, and waits until the pipeline is idle before the next. */
   async advance(ms: number): Promise<void> {
     const until = this.clock.monotonic() + ms
     while (this.clock.step(until)) await this.quiet()
   }
 
-  /** What is not committed is gone, as if the process had been killed here. */
+  /** Discards uncommitted work, as if the process had been killed, and restarts. */
   async crash(): Promise<void> {
     if (!this.ended) {
       this.run.abort(new Error('crash'))
@@ -77,7 +77,7 @@ export class TestDriver {
     await this.start()
   }
 
-  /** Drains and ends as on SIGTERM, then starts again. */
+  /** Drains and stops as on SIGTERM, and restarts. */
   async restart(): Promise<void> {
     if (!this.ended) {
       this.run.stop()
@@ -86,7 +86,7 @@ export class TestDriver {
     if (!this.failure) await this.start()
   }
 
-  /** The input ends for good: windows close, everything is flushed. */
+  /** Ends the input: windows close, and all output is flushed. */
   async end(): Promise<void> {
     for (const { name } of this.faked.pipeline.sources) {
       const feed = this.faked.feeds.get(name)!
@@ -96,9 +96,9 @@ export class TestDriver {
     if (!this.ended) await this.over()
   }
 
-  /** Everything read so far is written and committed. */
+  /** Writes and commits all records read so far. */
   async flush(): Promise<void> {
-    // What a part hands over is read by the next one when it is committed.
+    // Each part of a pipeline with links reads the committed output of the part before it.
     for (let part = 0; part <= (this.faked.pipeline.links?.length ?? 0); part++) await this.flushOnce()
   }
 
@@ -113,7 +113,7 @@ export class TestDriver {
     await this.quiet()
   }
 
-  /** Throws the pipeline away. */
+  /** Stops the pipeline and discards uncommitted work. */
   async close(): Promise<void> {
     if (this.ended) return
     this.run.abort(new Error('the test has ended'))
@@ -137,7 +137,7 @@ export class TestDriver {
     })
   }
 
-  /** Promises first; a step that does real I/O gets the event loop. */
+  /** Waits with promises first; then yields to the event loop for steps with real I/O. */
   private async until(condition: () => boolean): Promise<void> {
     for (let turn = 0; turn < 100; turn++) {
       if (condition()) return

@@ -1,4 +1,4 @@
-/** Metrics of a pipeline over its crashes and restarts: counts add up as a scraper would see them, gauges have the last value. */
+/** Metrics of a pipeline over crashes and restarts: counters add up, gauges have the last value. */
 import type { Meters, StepMeter } from '../runtime/telemetry/meters.ts'
 
 export type StepCounts = Record<'in' | 'out' | 'dead', number>
@@ -6,12 +6,12 @@ export type StepCounts = Record<'in' | 'out' | 'dead', number>
 export class Totals {
   private readonly runs: Meters[] = []
 
-  /** Read on demand, so a running pipeline counts with its current value. */
+  /** Adds a run. Values are read on demand, so a running pipeline has its current values. */
   add(meters: Meters): void {
     this.runs.push(meters)
   }
 
-  /** Steps in the pipeline's order. */
+  /** Steps in pipeline order. */
   steps(): Map<string, StepCounts> {
     const order: StepMeter['kind'][] = ['source', 'transform', 'sink', 'dlq']
     const out = new Map<string, StepCounts>()
@@ -27,7 +27,7 @@ export class Totals {
     return out
   }
 
-  /** The value of a counter or gauge: with labels the one that has exactly these, without the sum over all. undefined: there is none. */
+  /** The value of a counter or gauge with exactly these labels; without labels, the sum. Undefined: none. */
   value(name: string, labels: Readonly<Record<string, string>> | undefined): number | undefined {
     let value: number | undefined
     for (const { families } of this.runs) {
@@ -40,7 +40,7 @@ export class Totals {
     return value
   }
 
-  /** Names of all counters and gauges there are, for "did you mean". */
+  /** Names of all counters and gauges, for "did you mean". */
   names(): string[] {
     return [...new Set(this.runs.flatMap(m => [...m.families.keys()]))]
   }

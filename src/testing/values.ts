@@ -1,4 +1,4 @@
-/** Bytes and times as a test file writes them, in its inputs and in its expectations. */
+/** Bytes and times in the notation of test files. */
 
 /** A text, `{ base64 }`, `{ hex }`, or `{ text, repeat }`. */
 export function bytes(written: unknown): Buffer | null {

@@ -1,4 +1,4 @@
-/** Text inside XML, as CI systems read it. */
+/** Escapes text for XML. */
 const ENTITIES: Record<string, string> = {
   '&': '&amp;',
   '<': '&lt;',
@@ -9,7 +9,7 @@ const ENTITIES: Record<string, string> = {
   '\t': '&#9;',
 }
 
-/** XML 1.0 cannot hold most control characters in any form, nor half a surrogate pair. */
+/** XML 1.0 cannot represent most control characters or lone surrogates. */
 export const escapeXml = (text: string): string =>
   text
     .toWellFormed()

@@ -1,4 +1,4 @@
-/** Trades to OHLCV bars by event time, exact to the last digit. */
+/** Aggregates trades into OHLCV bars by event time, with exact decimal arithmetic. */
 import type { BarsConfig } from '../generated/config-types.ts'
 import {
   type ConfigProblem,
@@ -101,7 +101,7 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
     ctx.watermark(clock.watermark)
   }
 
-  /** A trade whose window has closed and left no bar to revise. */
+  /** Handles a trade whose window is closed and has no stored bar. @returns the bar to revise, if `on_late` allows one */
   const tooLate = (message: Message, span: Span, out: Output): Bar | undefined => {
     const { start, end } = span
     if (revise && end + retain > clock.watermark) return book.open(tick.symbol, span, true)
@@ -126,7 +126,7 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
         }
         const ts = tick.ts
         if (gaps.pending && ts > clock.max) gaps.end(ts)
-        // Message by message, never per batch: what closes when must not depend on how the input was cut.
+        // Checked per message: the closing of bars must not depend on batch boundaries.
         if (clock.reaches(book.nextDue, ts, message.clock)) close(out)
         let bar = book.at(tick.symbol, ts)
         if (bar === undefined) {
@@ -161,7 +161,7 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
     },
 
     onEnd(out, until) {
-      // What comes after a restart for a bar that is closed here is late, as for any closed bar.
+      // After a restart, trades for a bar closed here are late, as for any closed bar.
       clock.advance(book.lastEnd(until))
       close(out)
       save()
@@ -169,14 +169,14 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
   }
 }
 
-/** A bar is dated by its newest trade, so that it lies in its own window for what comes after, and never ahead of its input. */
+/** The event time of a bar is that of its newest trade: inside its own window, and never ahead of the input. */
 function emitDated({ record, newest }: DatedBar, results: Results, gaps: Gaps, out: Output): void {
   const { symbol, start, end, revision } = record
   const message = results.name(new Message(record, symbol, newest), symbol, start, end, revision)
   if (!gaps.any || gaps.admit(message, record, start, end, out)) out.emit(message)
 }
 
-/** @returns what counts a gap that is too long to fill, and logs the first. */
+/** @returns a function that counts gaps that are too long to fill, and logs the first */
 function openGaps({ gap_limit }: BarsConfig, ctx: TransformContext): (symbol: string, start: number) => void {
   const help = 'Gaps that were not filled, because they are longer than gap_limit'
   const count = ctx.metrics.counter('runner_bars_open_gaps_total', help, { pipeline: ctx.pipeline, step: ctx.step }, 'open_gaps')

@@ -1,4 +1,4 @@
-/** Drops messages whose key has been seen before. */
+/** Drops messages with a key that was seen before. */
 import { saidOnce } from '../kit/said-once.ts'
 import type { DedupeConfig } from '../generated/config-types.ts'
 import { compile } from '../expressions/index.ts'
@@ -26,7 +26,7 @@ export default defineTransform<DedupeConfig>({
   schema: withKeys(schema, eventTime),
   stateful: true,
   groupsBy: c => c.key,
-  // What was lost is neither seen nor a duplicate.
+  // Lost records do not affect the detection of later duplicates.
   survivesGap: true,
   stateShape: ({ key, time, time_unit }) => ({ key, time, time_unit }) as Json,
   validateConfig: ({ ttl }): ConfigProblem[] => (ttl > 0 ? [] : [{ path: ['ttl'], message: 'a key must be remembered for longer than 0' }]),
@@ -36,7 +36,7 @@ export default defineTransform<DedupeConfig>({
 function create(config: DedupeConfig, ctx: TransformContext): Transform {
   const expression = compile(config.key)
   const timeOf = timeReader(config.time, config.max_future, config.time_unit)
-  // A key is too old when the newest event time is `ttl` past it: the watermark of a clock that allows so much lateness.
+  // A key expires `ttl` behind the newest event time, which is the watermark of a clock with that lateness.
   const clock = new EventClock(ctx.state('clock'), { allowed_lateness: config.ttl, idle_timeout: 0 })
   const keys = ctx.state<[number, number]>('seen')
   renewKeys(keys)
@@ -69,7 +69,7 @@ function create(config: DedupeConfig, ctx: TransformContext): Transform {
           duplicates.inc()
           continue
         }
-        // Remembered from now, not from its own time: a message that is late must still find its twin.
+        // The ttl starts at the newest event time, not at the time of the message, so duplicates of late messages are found.
         if (seen.add(key, clock.max)) {
           forgotten.inc()
           say(() => ({
@@ -84,7 +84,7 @@ function create(config: DedupeConfig, ctx: TransformContext): Transform {
   }
 }
 
-/** Keys in the order in which they came, which is also that of their times. */
+/** Keys in order of arrival, which is also the order of their stored times. */
 class Seen {
   /** key -> [event time when seen, number in order] */
   private readonly state: State<[number, number]>
@@ -107,7 +107,7 @@ class Seen {
     return this.state.get(key) !== undefined
   }
 
-  /** @returns true when the oldest key had to go for it. */
+  /** @returns true if the oldest key was removed to make room */
   add(key: string, time: number): boolean {
     this.state.set(key, [time, this.next++])
     this.queue.push(key)
@@ -125,7 +125,7 @@ class Seen {
   }
 }
 
-/** Sorted by number, without an object for each key: there may be ten million. Written in order, they mostly are read in order. */
+/** Sorts keys by number without an object per key: there may be ten million. Keys usually are in order already. */
 function inOrder(keys: string[], order: Float64Array): string[] {
   if (order.every((n, i) => i === 0 || order[i - 1] < n)) return keys
   return Array.from(
@@ -134,7 +134,7 @@ function inOrder(keys: string[], order: Float64Array): string[] {
   )
 }
 
-/** Text as it is would make `1` and `"1"` the same. */
+/** The key as JSON, because `1` and `"1"` have the same text. */
 function keyOf(value: unknown, text: string): string {
   if (value === null || value === undefined)
     throw new DataError(`key: '${text}' gave ${show(value)}; a message needs a key to be compared with others`)

@@ -1,4 +1,4 @@
-/** Puts the value into an envelope `{timestamp, producer_service, data}`, or takes it out of one. */
+/** Wraps the value in an envelope `{timestamp, producer_service, data}`, or unwraps it. */
 import type { EnvelopeConfig } from '../generated/config-types.ts'
 import { type ConfigProblem, DataError, defineTransform, type Message } from '../contract/plugin.ts'
 import { otherUnit, parseTime, wrong } from '../kit/values/event-time.ts'
@@ -74,7 +74,7 @@ function unwrapper({ names, producers, set_time }: EnvelopeConfig): (m: Message)
 
 const ISO = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)$/
 
-/** Epoch ms; NaN: it is not a time. */
+/** Epoch ms; NaN: not a time. */
 function readTime(raw: unknown): number {
   if (typeof raw === 'string' && ISO.test(raw)) return Date.parse(raw)
   return parseTime(raw)

@@ -1,4 +1,4 @@
-/** Lets a message pass when a condition holds. */
+/** Keeps messages for which a condition is true. */
 import type { FilterConfig } from '../generated/config-types.ts'
 import { compile } from '../expressions/index.ts'
 import { DataError, defineTransform } from '../contract/plugin.ts'

@@ -1,4 +1,4 @@
-/** One message per key, with the list of what has that key; never across source records. */
+/** Groups the messages of one source record by key: one message per key, with the list of its items. */
 import type { GroupConfig } from '../generated/config-types.ts'
 import { compile } from '../expressions/index.ts'
 import { type ConfigProblem, DataError, defineTransform, ExactNumber, Message, type Output, type Transform } from '../contract/plugin.ts'
@@ -31,7 +31,7 @@ function validateConfig({ keep = [], key_as, as, field }: GroupConfig): ConfigPr
 
 interface Group {
   readonly key: string | number | boolean | ExactNumber
-  /** Its first message. */
+  /** First message of the group. */
   readonly first: Message
   readonly kept: Record<string, unknown>
   readonly items: unknown[]
@@ -62,7 +62,7 @@ function groupMessages(config: GroupConfig): Transform {
   }
 }
 
-/** A batch never holds a part of what was made of one record, so neighbors are sufficient. */
+/** A batch holds all messages of a record next to each other, so comparing neighbors is sufficient. */
 function sameRecord(a: Message, b: Message): boolean {
   if (a.payload !== b.payload || a.offset !== b.offset) return false
   return a.payload !== null || a.offset >= 0
@@ -93,7 +93,7 @@ function groupElements(config: GroupConfig, field: string): Transform {
   }
 }
 
-/** A record is taken apart as a whole or not at all; which element is wrong is said. */
+/** Reads the key of an element; an error names the element. */
 function keyIn(keyOf: (m: Message) => Group['key'], element: Message, at: string): Group['key'] {
   try {
     return keyOf(element)
@@ -103,7 +103,7 @@ function keyIn(keyOf: (m: Message) => Group['key'], element: Message, at: string
 }
 
 function add(groups: Map<string, Group>, key: Group['key'], first: Message, kept: Group['kept'], item: unknown): void {
-  // The key of the record is text: 1 and "1" would be written to one key, so they are one group.
+  // Record keys are text: 1 and "1" are the same key, so they form one group.
   const id = sameKeyText(key)!
   const group = groups.get(id)
   if (group) group.items.push(item)
@@ -114,7 +114,7 @@ function emitter({ key_as, as }: GroupConfig): (groups: ReadonlyMap<string, Grou
   return (groups, out) => {
     for (const { key, first, kept, items } of groups.values()) {
       const group = first.derive({ [key_as]: key, ...kept, [as]: items }, keyText(key))
-      // It stands for more than its first message.
+      // The group has several messages, so the part of its first message does not identify it.
       group.part = undefined
       out.emit(group)
     }

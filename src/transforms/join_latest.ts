@@ -1,4 +1,4 @@
-/** Joins messages with the latest message of a table that has the same key. */
+/** Joins each message with the latest table message of the same key. */
 import { saidOnce } from '../kit/said-once.ts'
 import type { JoinLatestConfig } from '../generated/config-types.ts'
 import { compile } from '../expressions/index.ts'
@@ -39,14 +39,14 @@ export default defineTransform<JoinLatestConfig>({
 /** [value, time] */
 type Latest = [Json, number]
 
-/** The parts that the lanes of this process bring; each is its lane's state, so a restart or a rewind puts it back. */
+/** The table parts of the lanes of this process. Each part is state of its lane, so a restart or a restore recovers it. */
 type Table = Map<string, State<Latest>>
 
 interface Waiting {
   readonly id: string
   readonly message: Message
   readonly key: string
-  /** Clock time. */
+  /** Monotonic clock, ms. */
   readonly since: number
 }
 
@@ -140,7 +140,7 @@ function create(config: JoinLatestConfig, ctx: TransformContext): Transform {
   }
 }
 
-/** Of several lanes that have the key; of equally new ones that of the first lane by name. */
+/** The newest entry for the key in all lanes; ties go to the first lane by name. */
 function newest(table: Table, key: string): Latest | undefined {
   let found: Latest | undefined
   let from = ''
@@ -151,7 +151,7 @@ function newest(table: Table, key: string): Latest | undefined {
   return found
 }
 
-/** Messages that wait, in their order. */
+/** Waiting messages in order. */
 class Queue {
   private readonly state: State<[Parked, string, number]>
   private readonly ctx: TransformContext
@@ -164,7 +164,7 @@ class Queue {
     const entries = [...state.entries()].toSorted(([a], [b]) => Number(a) - Number(b))
     const { clock } = ctx
     for (const [id, [parked, key, at]] of entries) {
-      // Only the wall clock outlives the process. If it was set back, they wait anew.
+      // The monotonic clock restarts with the process, so the wall clock is stored. If it was set back, the wait starts again.
       const since = clock.monotonic() - Math.max(0, clock.now() - at)
       this.waiting.set(id, { id, message: unpark(parked, ctx.lane), key, since })
     }

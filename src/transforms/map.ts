@@ -1,4 +1,4 @@
-/** Makes a new value out of a message, field by field or as a whole. */
+/** Builds a new value from a message, field by field or as a whole. */
 import type { MapConfig, MapConfigFields } from '../generated/config-types.ts'
 import { compile, compileObject, type Shape } from '../expressions/index.ts'
 import { type ConfigProblem, DataError, defineTransform, type Message } from '../contract/plugin.ts'
@@ -40,7 +40,7 @@ function validateConfig({ value, fields, keep, drop }: MapConfig): ConfigProblem
   return [...problems, ...clashes(fields ?? {}, [], nested())]
 }
 
-/** Names that can't both be: `a` and `a.b`, or the same path written twice. */
+/** Conflicting names: `a` and `a.b`, or the same path twice. */
 function clashes(fields: MapConfigFields, path: readonly string[], into: Nested): ConfigProblem[] {
   return Object.entries(fields).flatMap(([name, of]): ConfigProblem[] => {
     const parts = name.split('.')
@@ -61,10 +61,10 @@ function clashes(fields: MapConfigFields, path: readonly string[], into: Nested)
 
 type Nested = { [name: string]: string | Nested }
 
-/** Without a prototype, so that `constructor` is a name like any other. */
+/** Without a prototype, so `constructor` is an ordinary name. */
 const nested = (): Nested => Object.create(null)
 
-/** The nested object of a path, made where it is missing; undefined when a field on the way is not an object. */
+/** The nested object at a path, created if missing; undefined if a field on the path is not an object. */
 function descend(root: Nested, path: readonly string[]): Nested | undefined {
   let at = root
   for (const part of path) {
@@ -75,7 +75,7 @@ function descend(root: Nested, path: readonly string[]): Nested | undefined {
   return at
 }
 
-/** Dotted names as nested objects. The config has passed `check`. */
+/** Converts dotted names to nested objects. The config is valid. */
 function shapeOf(fields: MapConfigFields, into: Nested = nested()): Shape {
   for (const [name, of] of Object.entries(fields)) {
     const parts = name.split('.')
@@ -87,7 +87,7 @@ function shapeOf(fields: MapConfigFields, into: Nested = nested()): Shape {
   return into
 }
 
-/** One for all lanes: it keeps nothing, and code that is called from one place only stays fast. */
+/** One mapper for all lanes: it has no state, and one compiled function is faster than several. */
 const mappers = new WeakMap<MapConfig, (m: Message) => unknown>()
 
 function mapperOf(config: MapConfig): (m: Message) => unknown {
@@ -104,7 +104,7 @@ function mapper({ value, fields, keep, drop = [] }: MapConfig): (m: Message) => 
   const shape = shapeOf(fields ?? {})
   if (!keep) return compileObject(shape)
   const base = dropper(drop)
-  // Nested fields join objects that may be there already; the others can be set all at once.
+  // Nested fields are merged into existing objects; flat fields are set in one step.
   const [flat, deep] = split(shape)
   const set = compileObject(flat, true)
   const make = compileObject(deep)
@@ -134,7 +134,7 @@ function dropper(paths: readonly string[]): (record: Fields) => Fields {
   }
 }
 
-/** Removes a nested field from an object that is ours, copying the objects on the way. */
+/** Removes a nested field from `owner`, which may be changed; copies the objects on the path. */
 function dropIn(owner: Fields, [name, ...rest]: readonly string[]): void {
   const inner = Object.hasOwn(owner, name) ? owner[name] : undefined
   if (!isRecord(inner)) return
@@ -142,7 +142,7 @@ function dropIn(owner: Fields, [name, ...rest]: readonly string[]): void {
   else dropIn((owner[name] = { ...inner }) as Fields, rest)
 }
 
-/** Sets what was made in an object that is ours; nested objects of the record are copied before they change. */
+/** Sets the fields of `made` in `into`, which may be changed; nested objects of the record are copied first. */
 function merge(into: Fields, made: Fields, shape: Shape, path: string): Fields {
   for (const name in shape) {
     const of = shape[name]

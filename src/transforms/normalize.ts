@@ -1,4 +1,4 @@
-/** An exchange's messages to tickers and order books of one shape. */
+/** Converts the messages of an exchange to tickers and order books of one shape. */
 import type { NormalizeConfig } from '../generated/config-types.ts'
 import { type ConfigProblem, type Counter, defineTransform, EnvironmentError, type TransformContext } from '../contract/plugin.ts'
 import { readFormat } from './normalize/exchange-format.ts'

@@ -1,6 +1,6 @@
 /**
- * Two sources side by side. A lane's instance only collects; the one whose lane ends last compares, so the comparison sees
- * everything. For one-shot pipelines: inputs must end.
+ * Compares two sources. The transform of each lane collects; that of the last lane to end compares all rows.
+ * Only for pipelines whose inputs end.
  */
 import { randomUUID } from 'node:crypto'
 import type { ReconcileConfig } from '../generated/config-types.ts'
@@ -46,7 +46,7 @@ export default defineTransform<ReconcileConfig>({
       onEnd(out) {
         book.get(id)!.ended = true
         const sides = [config.left, config.right].map(name => [...book.values()].filter(l => l.source === name))
-        // A source that has not claimed a lane yet has not begun.
+        // A source without lanes has not started yet.
         if (sides.some(lanes => lanes.length === 0 || lanes.some(l => !l.ended))) return
         const [left, right] = sides.map(lanes => merged(lanes.map(l => l.rows)))
         const { report, messages, parity } = reconcile(left, right, config)
@@ -54,7 +54,7 @@ export default defineTransform<ReconcileConfig>({
         const labels = { pipeline: ctx.pipeline, step: ctx.step }
         ctx.metrics.gauge('reconcile_parity_ratio', 'Share of the compared records that are equal on both sides', labels).set(parity)
         ctx.metrics.gauge('reconcile_min_parity_ratio', 'Required share', labels).set(config.min_parity)
-        // Each run compares anew: what it finds is never what an earlier one has found.
+        // Each run compares again, so its results have their own identity.
         const run = randomUUID()
         const now = ctx.clock.now()
         messages.forEach((value, i) => {
@@ -76,7 +76,7 @@ interface LaneRows {
   ended: boolean
 }
 
-/** Of one pipeline: its lanes' instances share it. A rewound lane replaces its entry. */
+/** Shared by the lanes of a pipeline. A restored lane replaces its entry. */
 const books = new WeakMap<ReconcileConfig, Map<string, LaneRows>>()
 
 function bookOf(config: ReconcileConfig): Map<string, LaneRows> {
@@ -85,7 +85,7 @@ function bookOf(config: ReconcileConfig): Map<string, LaneRows> {
   return book
 }
 
-/** What one lane holds; with a window never more than twice as much. */
+/** The rows of one lane; with a window, at most twice its size. */
 class Rows {
   readonly byKey = new Map<Key, Fields>()
   private readonly window: number
@@ -105,13 +105,13 @@ function merged(lanes: readonly Rows[]): Map<Key, Fields> {
   return new Map(lanes.flatMap(({ byKey }) => [...byKey]))
 }
 
-/** Numbers as numbers, and in front of texts. */
+/** Sorts numbers numerically and before strings. */
 function ascending(a: Key, b: Key): number {
   if (typeof a === 'string') return typeof b !== 'string' ? 1 : a < b ? -1 : a > b ? 1 : 0
   return typeof b === 'string' ? -1 : compareNumbers(a, b)
 }
 
-/** One object for each value that no double has, so that a map finds it. */
+/** One object per value that no double represents, so it can be a map key. */
 const exactKeys = new WeakMap<ReconcileConfig, Map<string, ExactNumber>>()
 
 function readKey(key: unknown, config: ReconcileConfig): Key {
@@ -193,5 +193,5 @@ function finding(fault: Fault): Report['findings'][number] {
   }
 }
 
-/** Never rounded up to what it is not. */
+/** Rounded down, so that only 1 is 100 %. */
 const percent = (share: number): string => `${(Math.floor(share * 1e6 + 1e-6) / 1e4).toFixed(4).replace(/\.?0+$/, '')} %`

@@ -1,4 +1,4 @@
-/** Gives messages another key. */
+/** Changes the key of messages. */
 import type { RekeyConfig } from '../generated/config-types.ts'
 import { compile } from '../expressions/index.ts'
 import { DataError, defineTransform } from '../contract/plugin.ts'

@@ -1,4 +1,4 @@
-/** From a dead letter to the record it was. */
+/** Converts a dead letter back to its original record. */
 import { DLQ_HEADERS } from '../kit/dead-letter/headers.ts'
 import type { ReviveConfig } from '../generated/config-types.ts'
 import { type DeadLetter, readDeadLetter, revivedHeaders } from '../kit/dead-letter/read.ts'
@@ -26,7 +26,7 @@ export default defineTransform<ReviveConfig>({
   }),
 })
 
-/** Offsets of Redis streams are times; no topic has had so many records. */
+/** Larger offsets are those of Redis streams, which are times; no topic has that many records. */
 const MAX_TOPIC_OFFSET = 2 ** 48
 
 function revive(m: Message, letter: DeadLetter, { max_attempts: max, source_type: wanted }: ReviveConfig): Message {
@@ -43,7 +43,7 @@ function revive(m: Message, letter: DeadLetter, { max_attempts: max, source_type
   if (failure.attempts > max)
     throw new DataError(`refused ${failure.attempts} times, last by step '${failure.step}' of ${failure.pipeline}: ${failure.message}`)
   const headers = [...revivedHeaders(letter), [DLQ_HEADERS.topic, failure.topic] as const]
-  // As a record of the lane it was read from: undecoded, with its own bytes.
+  // A record of the lane it was read from, undecoded, with its original bytes.
   const revived = Message.fromRecord(m.payload, m.keyBytes, time, headers, m.offset, m.origin!)
   revived.failure = m.failure
   return revived

@@ -1,4 +1,4 @@
-/** At most so many messages per key and interval of event time. */
+/** Limits the number of messages per key and interval of event time. */
 import type { ThrottleConfig } from '../generated/config-types.ts'
 import { compile } from '../expressions/index.ts'
 import {
@@ -33,7 +33,7 @@ export default defineTransform<ThrottleConfig>({
   schema: withKeys(schema, eventTime),
   stateful: true,
   groupsBy: c => c.key ?? 'meta.key',
-  // It limits what comes.
+  // Lost records do not affect the limit.
   survivesGap: true,
   stateShape: ({ interval, key, keep, time, time_unit }) => ({ interval, key, keep, time, time_unit }) as Json,
   validateConfig: ({ interval }): ConfigProblem[] => (interval > 0 ? [] : [{ path: ['interval'], message: 'must be longer than 0' }]),
@@ -89,7 +89,7 @@ function create(config: ThrottleConfig, ctx: TransformContext): Transform {
             out.fail(message, new DataError(`max_keys (${max_keys}) keys have an open interval already`))
             continue
           }
-          // Of a key that is not known the time may lie far back; its interval is then the present one.
+          // The time of a new key may be far behind the watermark; the current interval is used then.
           const from = Math.max(time, clock.watermark)
           slot = [from - (from % interval) + interval, 0, []]
         }
@@ -123,9 +123,9 @@ function create(config: ThrottleConfig, ctx: TransformContext): Transform {
   }
 }
 
-/** Open intervals. They all end at a multiple of the interval, so few distinct ends are open at a time. */
+/** Open intervals. All end at a multiple of the interval, so there are few distinct ends at a time. */
 class Slots {
-  /** Smallest end of an open interval; Infinity: none is open. */
+  /** Smallest end of an open interval; Infinity if none is open. */
   nextDue = Number.POSITIVE_INFINITY
   private readonly state: State<Slot>
 
@@ -154,7 +154,7 @@ class Slots {
     this.nextDue = Math.min(this.nextDue, slot[0])
   }
 
-  /** Those that end by then, the earliest first, and by key: the order in which they were opened is not kept by a restart. */
+  /** Removes intervals that end at or before `until`, ordered by end and key: a restart does not keep the order of opening. */
   take(until: number): [key: string, slot: Slot][] {
     const due = [...this.state.entries()].filter(([, [end]]) => end <= until)
     due.sort(([a, [x]], [b, [y]]) => x - y || (a < b ? -1 : 1))

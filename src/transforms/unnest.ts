@@ -1,4 +1,4 @@
-/** One message per element of a list. */
+/** Splits a list into one message per element. */
 import type { UnnestConfig } from '../generated/config-types.ts'
 import { type ConfigProblem, DataError, defineTransform } from '../contract/plugin.ts'
 import { failOn } from '../kit/fail.ts'
@@ -27,7 +27,7 @@ export default defineTransform<UnnestConfig>({
         for (const m of messages) {
           let made: unknown[]
           try {
-            // All elements before the first message: a record is taken apart as a whole, or not at all.
+            // All elements are read before the first message is emitted: a record is split completely or not at all.
             made = values(m.value)
           } catch (error) {
             failOn(m, error, out)

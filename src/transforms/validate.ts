@@ -1,4 +1,4 @@
-/** Lets a message pass when its value fits a JSON Schema. */
+/** Checks the value of messages against a JSON Schema. */
 import type { ValidateConfig } from '../generated/config-types.ts'
 import { type ConfigProblem, DataError, defineTransform } from '../contract/plugin.ts'
 import { messageHeader } from '../kit/dead-letter/headers.ts'
@@ -38,7 +38,7 @@ function validateConfig(config: ValidateConfig): ConfigProblem[] {
   return 'problem' in compiled ? [compiled.problem] : []
 }
 
-/** One per pipeline, not per lane: to compile takes milliseconds. */
+/** One per pipeline, not per lane: compilation takes milliseconds. */
 const validators = new WeakMap<ValidateConfig, Validate>()
 
 function validator(config: ValidateConfig): Validate {

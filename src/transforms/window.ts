@@ -45,14 +45,14 @@ export default defineTransform<WindowConfig>({
   groupsBy: c => c.by ?? 'meta.key',
   stateShape: ({ size, align, zone, week_start, session, every, gap, by, time, time_unit, aggregates }) =>
     ({ size, align, zone, week_start, session, every, gap, by, time, time_unit, aggregates }) as unknown as Json,
-  // A session can be longer than its gap; one that begins earlier than this before a backfill is shorter.
+  // A session can be longer than its gap; in a backfill, a session that begins before this span is cut off.
   windowSpan: c => (c.size === undefined ? (c.gap ?? 0) : timeline(c.size, c).longest) + c.allowed_lateness + c.max_future,
   survivesGap: c => c.on_gap !== 'stop',
   validateConfig,
   create,
 })
 
-/** Hopping windows a message may belong to. */
+/** Maximum number of hopping windows of a message. */
 const MAX_OVERLAP = 1000
 const OWN_FIELDS = ['key', 'start', 'end']
 
@@ -108,7 +108,7 @@ function create(config: WindowConfig, ctx: TransformContext): Transform {
 
   const close = (out: Output): void => {
     for (const group of windows.take(clock.watermark)) {
-      // Dated by its newest message, never ahead of its input: what comes after places it in the window it belongs to.
+      // The event time of a result is that of its newest message: inside its own window, and never ahead of the input.
       const record = group.record(specs)
       const message = results.name(new Message(record, group.key, group.newest), group.key, group.start, group.end)
       if (!gaps.any || gaps.admit(message, record, group.start, group.end, out)) out.emit(message)
@@ -183,7 +183,7 @@ function create(config: WindowConfig, ctx: TransformContext): Transform {
   }
 }
 
-/** What decides what the windows hold. As it was before there were calendars, where that says it all. */
+/** The settings that define the contents of windows. Without calendar settings, in the format of earlier versions. */
 function shapeOf(config: WindowConfig): string {
   const { size, every, gap, by, aggregates, align } = config
   const plain = { size, every, gap, by, aggregates }
@@ -208,7 +208,7 @@ interface Input {
   readonly values: readonly Json[]
 }
 
-/** Everything a message is asked for, before it changes anything. The function throws {DataError}. */
+/** Reads all inputs of a message before any group changes. The function throws {DataError}. */
 function reader({ by, time: field, time_unit, max_future }: WindowConfig, specs: readonly Spec[]): (message: Message) => Input {
   const expression = by === undefined ? undefined : compile(by)
   const getTime = field === undefined ? undefined : getter(field)

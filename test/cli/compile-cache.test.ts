@@ -1,4 +1,4 @@
-/** The compile cache is code that every command runs: `bin/runner.js` uses a folder only if no other login can write to it. */
+/** The compile cache is code that every command runs: `bin/runner.js` uses a folder only if no other user can write to it. */
 import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, statSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -13,7 +13,7 @@ async function fills(caches: string, folder = join(caches, NAME)): Promise<boole
   return existsSync(folder) && readdirSync(folder).length > 0
 }
 
-test('the folder is made for its user alone, and filled', async () => {
+test('the cache folder is accessible only to its user, and filled', async () => {
   const caches = join(tempDir(), 'caches')
   expect(await fills(caches)).toBe(true)
   expect([caches, join(caches, NAME)].map(path => (statSync(path).mode & 0o777).toString(8))).toEqual(['700', '700'])
@@ -32,14 +32,14 @@ test.each(['770', '707', '777'])('a folder of mode %s, or in a folder of this mo
   expect(await fills(caches)).toBe(true)
 })
 
-test('a link in its place is not followed', async () => {
+test('a symbolic link in place of the cache folder is not followed', async () => {
   const [caches, elsewhere] = [tempDir(), tempDir()]
   symlinkSync(elsewhere, join(caches, NAME))
   expect(await fills(caches, elsewhere)).toBe(false)
 })
 
 /** Only root can give a folder away. */
-test.runIf(process.getuid?.() === 0)('a folder of another login is not used', async () => {
+test.runIf(process.getuid?.() === 0)('a cache folder of another user is not used', async () => {
   const caches = tempDir()
   mkdirSync(join(caches, NAME), { mode: 0o700 })
   chownSync(join(caches, NAME), 65_534, 65_534)

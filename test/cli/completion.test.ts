@@ -29,7 +29,7 @@ t runner run pipelines/none`
   ])
 })
 
-test('zsh and fish get the same words', () => {
+test('zsh and fish complete the same words', () => {
   const [zsh, fish] = [script('zsh'), script('fish')]
   const words = new Set(script('bash').match(/--[a-z-]+/g))
   for (const word of words) {

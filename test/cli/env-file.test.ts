@@ -17,7 +17,7 @@ async function result(
   return runner
 }
 
-test('.env of the working directory sets what is not set, and says which variables', async () => {
+test('.env in the working directory sets missing variables, and their names are logged', async () => {
   const files = { '.env': '# comment\nexport OUT_PATH="out.jsonl"\nFIRST=1 # one\n', 'p.yaml': PIPELINE }
   const { stderr } = await result(['validate', 'p.yaml'], 0, files)
   expect(stderr).toContain('environment from .env: FIRST, OUT_PATH\n')
@@ -26,18 +26,18 @@ test('.env of the working directory sets what is not set, and says which variabl
   expect((await result(['validate', '--no-plugins', 'p.yaml'], 2, files)).stderr).not.toContain('.env')
 })
 
-test('--env-file takes its place, several times', async () => {
+test('--env-file replaces .env, and can be repeated', async () => {
   const files = { '.env': 'FIRST=0\n', 'a.env': 'FIRST=1\n', 'b.env': "FIRST=2\nSECOND='b\nc'\n" }
   const { stdout } = await result(['eval', '--env-file', 'a.env', '--env-file=b.env', 'env.FIRST + env.SECOND'], 0, files)
   expect(stdout).toMatch(/^"[12]b\\nc"\n$/)
 })
 
-test('a line that is not a variable ends with 2, and its text is not shown', async () => {
+test('an invalid line ends with exit code 2, and its text is not shown', async () => {
   const { stderr } = await result(['validate', 'p.yaml'], 2, { '.env': 'A="x\ny"\npassword: secret\n', 'p.yaml': PIPELINE })
   expect(stderr).toBe('.env:3: not a variable; write NAME=value, and # before a comment\n')
 })
 
-test('a pipeline from standard input runs, and its paths start from the working directory', async () => {
+test('a pipeline from standard input runs, with paths relative to the working directory', async () => {
   const runner = await result(['run', '-'], 0, {}, { stdin: PIPELINE.replace('"${OUT_PATH}"', 'out.jsonl') })
   expect(runner.stderr).toContain('"out":1')
   const problem = await result(['validate', '-'], 2, {}, { stdin: 'name: p\nsinkz: []\n' })

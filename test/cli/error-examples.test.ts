@@ -1,4 +1,4 @@
-/** The examples of docs/errors.md: each wrong one fails with its code, and each right one does not. */
+/** The examples of docs/errors.md: each invalid one fails with its code, and each valid one passes. */
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'

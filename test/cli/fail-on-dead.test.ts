@@ -1,4 +1,4 @@
-/** `run --fail-on-dead`: a verdict for scripts about the records that did not get through. */
+/** `run --fail-on-dead`: an exit code for scripts if records were dead-lettered or dropped. */
 import { expect, test } from 'vitest'
 import { startRunner, tempDir } from '../support/runner.ts'
 

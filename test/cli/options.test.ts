@@ -1,4 +1,4 @@
-/** What `--help` prints as a default is what a user may type. */
+/** Defaults printed by `--help` are valid input. */
 import { globSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { type Argument, Command, type Option } from 'commander'
@@ -20,7 +20,7 @@ function typed({ defaultValue, defaultValueDescription }: Option | Argument): st
   return /^".*"$/.test(printed) ? (JSON.parse(printed) as string) : printed
 }
 
-test('all commands are there', () => expect(commands.length).toBeGreaterThan(20))
+test('the list of commands is complete', () => expect(commands.length).toBeGreaterThan(20))
 
 test.each(commands)('%s', (_, command) => {
   const options = command.options.filter(o => !o.isBoolean() && o.defaultValue !== undefined)
@@ -30,7 +30,7 @@ test.each(commands)('%s', (_, command) => {
       `default: ${o.defaultValueDescription ?? JSON.stringify(o.defaultValue)}`,
     )
     if (o.argChoices) expect(o.argChoices, o.flags).toContain(text)
-    // commander calls the parser with what was given before; nothing was.
+    // commander passes the previous value to the parser; there is none.
     const value: unknown = o.parseArg ? o.parseArg(text, undefined as never) : text
     expect(value, `${o.flags} ${text}`).toEqual(o.defaultValue)
   }

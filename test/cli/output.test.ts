@@ -1,4 +1,4 @@
-/** The look of the output on a terminal, in a pipe, and for programs. */
+/** The format of the output on a terminal, in a pipe, and for programs. */
 import { expect, test } from 'vitest'
 import { runRunner, tempDir } from '../support/runner.ts'
 import { onTerminal } from '../support/terminal.ts'
@@ -76,7 +76,7 @@ linux('a narrow terminal: lines fit and the cut is marked; a pipe and --verbose 
   expect(words(text)).toBe(words((await runRunner(['list'], { env: piped })).stdout))
 })
 
-test('--quiet prints no passing tests and no checks that are ok; failures stay', async () => {
+test('--quiet hides passing tests and successful checks; failures are printed', async () => {
   const failing = TESTS + TEST.replace('a positive', 'another').replace('[{ value: { price: 1 } }] }\n', '[{ value: { price: 2 } }] }\n')
   const cwd = tempDir({ ...files, 'failing.test.yaml': `pipeline: p.yaml\n${failing}` })
   const { stdout } = await runRunner(['test', 'p.test.yaml', 'failing.test.yaml', '-q'], { cwd, env: piped })
@@ -88,7 +88,7 @@ test('--quiet prints no passing tests and no checks that are ok; failures stay',
   expect([both.code, both.stderr]).toEqual([2, expect.stringContaining('cannot be used with')])
 })
 
-test('times are in the zone of the user with its offset; --utc and JSON are in UTC', async () => {
+test("times have the user's time zone with its offset; --utc and JSON use UTC", async () => {
   const cwd = tempDir({
     'in.jsonl': '{"n":1}\n',
     'fill.yaml':

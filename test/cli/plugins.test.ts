@@ -1,4 +1,4 @@
-/** What the commands make of a plugin of one's own: types of its config, an editor schema, its page in `list`. */
+/** The output of commands for a user's plugin: types of its config, an editor schema, its page in `list`. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Ajv } from 'ajv'
@@ -26,7 +26,7 @@ const PIPELINE =
   'name: p\nplugins: [./discount.ts]\nsources: [{ stdin: {} }]\ntransforms: [{ discount: { percent: 5 } }]\nsinks: [{ stdout: {} }]\n'
 const folder = (): string => tempDir({ 'discount.ts': PLUGIN, 'p.yaml': PIPELINE })
 
-test('gen PLUGIN: the types of its config, defaults filled in, durations as ms; --check says when they are stale', async () => {
+test('gen PLUGIN: the types of its config, with defaults filled in and durations in ms; --check reports outdated types', async () => {
   const cwd = folder()
   const missing = await runRunner(['gen', '--check', 'discount.ts'], { cwd })
   expect([missing.code, missing.stderr]).toEqual([1, 'stale: discount.config.ts; run: runner gen discount.ts\n'])
@@ -65,7 +65,7 @@ test('list --plugins', async () => {
   expect((await runRunner(['list', '--plugins', 'none.ts'], { cwd })).code).toBe(2)
 })
 
-test('schema FILE -o PATH: with the plugins of the file, and no others', async () => {
+test('schema FILE -o PATH: includes exactly the plugins of the file', async () => {
   const cwd = folder()
   const { code, stdout } = await runRunner(['schema', 'p.yaml', '-o', 'editor/p.schema.json'], { cwd })
   expect([code, stdout]).toEqual([0, expect.stringContaining('# yaml-language-server: $schema=./editor/p.schema.json')])
@@ -91,7 +91,7 @@ test('schema FILE -o PATH: with the plugins of the file, and no others', async (
   expect([no.code, existsSync(join(cwd, 'file/p.schema.json'))]).toEqual([3, false])
 })
 
-test('the shipped editor schema marks a step of an unknown name, unless the file has plugins of its own', () => {
+test('the shipped editor schema marks a step with an unknown name, unless the file has its own plugins', () => {
   const shipped = readFileSync(new URL('../../schemas/pipeline.schema.json', import.meta.url), 'utf8')
   const validate = new Ajv({ strict: false, logger: false, validateFormats: false }).compile(JSON.parse(shipped))
   const pipeline = (step: object, more = {}): object => ({

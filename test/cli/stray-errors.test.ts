@@ -1,4 +1,4 @@
-/** Errors of a plugin outside of its calls end the command with a message of the runner, and nothing half written. */
+/** Errors of a plugin outside its calls end the command with a message of the runner and without partial output. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -68,7 +68,7 @@ const LATER = {
   ],
 } as const
 
-describe('runner run ends as with any error of a plugin', () => {
+describe('runner run exits as for any plugin error', () => {
   test.each(Object.entries(LATER))('%s', async (_, [body, what, advice]) => {
     const { code, said, stderr } = await endOf({ 'own.js': TRANSFORM('own', body), 'p.yaml': PIPELINE('  - own: {}', './own.js') })
     expect(said).toContain(what)
@@ -78,7 +78,7 @@ describe('runner run ends as with any error of a plugin', () => {
     expect(stderr).not.toMatch(/^\s+at /m)
   })
 
-  test('the step is that of the innermost file, also below a helper; other pipelines go on', async () => {
+  test('the step is that of the innermost file, also below a helper; other pipelines continue', async () => {
     const cwd = tempDir({
       'package.json': '{"type":"module"}',
       'good.js': TRANSFORM('good', ''),
@@ -93,14 +93,14 @@ describe('runner run ends as with any error of a plugin', () => {
     const line = JSON.parse(await runner.line(/step 'bad'/))
     expect(line.msg).toMatch(/^step 'bad' \(p\.yaml:6\): a timer or an event handler threw TypeError at bad\/helper\.js:1:\d+: /)
     expect(line.pipeline).toBe('p')
-    // The other one still writes.
+    // The other pipeline still writes.
     const size = readFileSync(join(cwd, 'out.q.jsonl')).length
     await expect.poll(() => readFileSync(join(cwd, 'out.q.jsonl')).length).toBeGreaterThan(size)
     runner.kill()
     await runner.exit(1)
   })
 
-  test('a late emit names its step, also when the pipeline has ended, and when the plugin swallows the error', async () => {
+  test('a late emit is reported with its step, also after the pipeline has ended, and if the plugin catches the error', async () => {
     const late = (call: string): Record<string, string> => ({
       'own.js': TRANSFORM('own', call),
       'p.yaml':
@@ -124,7 +124,7 @@ describe('runner run ends as with any error of a plugin', () => {
   })
 })
 
-test('other commands end with the place, too', async () => {
+test('other commands report the location, too', async () => {
   const files = {
     'own.js': `setTimeout(() => null.x)\nawait new Promise(r => setTimeout(r, 50))\n${TRANSFORM('own', '')}`,
     'p.yaml': PIPELINE('  - own: {}', './own.js'),

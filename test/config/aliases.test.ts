@@ -1,4 +1,4 @@
-/** A key that was renamed keeps working under its old name, and a warning says the new one. */
+/** A renamed key keeps working under its old name, and a warning shows the new one. */
 import { describe, expect, test } from 'vitest'
 import { renameOldKeys } from '../../src/config/aliases.ts'
 import { composeSchema } from '../../src/config/compose.ts'
@@ -25,7 +25,7 @@ sinks: [{ stdout: {} }]
 `
 
 test.each([kafka, websocket, postgres, outbox, lookup, sql].map(p => [p.type, p.schema as Schema] as const))(
-  '%s: every ssl_ key is an old name of the tls_ key',
+  '%s: every ssl_ key is an alias of the tls_ key',
   (_, schema) => {
     const aliases = Object.entries(schema.properties!).flatMap(([name, p]) =>
       (p.aliases ?? []).filter(a => a.startsWith('ssl_')).map(alias => [alias, name]),
@@ -35,7 +35,7 @@ test.each([kafka, websocket, postgres, outbox, lookup, sql].map(p => [p.type, p.
   },
 )
 
-test('an old name gives the same pipeline, and one warning at its place', async () => {
+test('an alias gives the same pipeline, and one warning with its position', async () => {
   const old = await loadText('p.yaml', file('ssl_ca: ca.pem\nssl_insecure_skip_verify: true'), { env: {} })
   const today = await loadText('p.yaml', file('tls_ca: ca.pem\ntls_insecure_skip_verify: true'), { env: {} })
   expect(today.problems).toEqual([])
@@ -61,19 +61,19 @@ test('an old name gives the same pipeline, and one warning at its place', async 
 `)
 })
 
-test('errors under an old name point at what is written', async () => {
+test('errors under an alias point to the written key', async () => {
   const { pipeline, problems } = await loadText('p.yaml', file('ssl_insecure_skip_verify: maybe'), { env: {} })
   expect(pipeline).toBeUndefined()
   expect(problems.find(p => p.severity === 'error')).toMatchObject({ code: 'CONFIG_TYPE', line: 6, column: 33 })
 })
 
-test('a secret under an old name is not shown', async () => {
+test('a secret under an alias is not shown', async () => {
   const { problems } = await loadText('p.yaml', file('ssl_key_password: hunter2'), { env: {} })
   expect(problems).toHaveLength(1)
   expect(excerptOf(problems[0])).toBe('      ssl_key_password: *******')
 })
 
-test('the old and the new name together are refused', async () => {
+test('an alias together with its key is an error', async () => {
   const { pipeline, problems } = await loadText('p.yaml', file('ssl_ca: old.pem\ntls_ca: new.pem'), { env: {} })
   expect(pipeline).toBeUndefined()
   expect(problems).toMatchObject([
@@ -81,19 +81,19 @@ test('the old and the new name together are refused', async () => {
   ])
 })
 
-test('an override may use an old name', async () => {
+test('an override may use an alias', async () => {
   const { pipeline } = await loadText('p.yaml', file(''), { env: {}, set: ['sources[0].kafka.ssl_ca=x.pem'] })
   expect(pipeline?.sources[0].config.tls_ca).toBe('x.pem')
 })
 
-describe('anywhere in a schema', () => {
+describe('aliases work anywhere in a schema', () => {
   const schema: Schema = {
     type: 'object',
     properties: {
       window: { $ref: '#/$defs/window' },
       list: { type: 'array', items: { anyOf: [{ type: 'string' }, { $ref: '#/$defs/window' }] } },
       by: { type: 'object', additionalProperties: { $ref: '#/$defs/window' } },
-      // Taken again by another key: no longer an old name.
+      // Reused by another key: no longer an alias.
       size: { type: 'string', aliases: ['list'] },
     },
     $defs: { window: { type: 'object', properties: { every: { type: 'string', aliases: ['hop', 'slide'] } } } },
@@ -112,7 +112,7 @@ describe('anywhere in a schema', () => {
     ['window: { every: 1s }', { window: { every: '1s' } }, []],
   ])('%s', (text, value, warned) => expect(rename(text)).toEqual({ value, warned }))
 
-  test('the schema of an editor has the old names, as deprecated', () => {
+  test('the editor schema has the aliases, as deprecated', () => {
     const composed = composeSchema({ $defs: { source: {}, transform: {}, sink: {}, dlq: {} } }, [
       { kind: 'transform', type: 'x', schema },
     ]) as any

@@ -1,6 +1,6 @@
 /**
  * Canaries in every setting of every plugin: a variable's value is in no report, neither where the file is right nor where that value is
- * what is wrong. What the schema declares `public` is shown where the file is right.
+ * what is wrong. Keys that the schema declares `public` are shown in valid files.
  */
 import { expect, test } from 'vitest'
 import { builtIns } from '../../src/config/built-ins.ts'
@@ -69,10 +69,10 @@ function put(config: any, path: Leaf['path'], value: unknown): any {
 
 const plugins = Object.entries(builtIns().plugins).flatMap(([kind, types]) => Object.keys(types).map(type => [kind, type] as const))
 
-/** Files that were right, and so were explained. */
+/** Files that were valid, and therefore explained. */
 let right = 0
 
-test.each(plugins)('%s %s: what a variable holds is not shown', async (kind, type) => {
+test.each(plugins)('%s %s: the values of variables are not shown', async (kind, type) => {
   const { default: plugin } = await builtIns().plugins[kind as 'source'][type]()
   const root = plugin.schema as Schema
   const base = minimal({ ...root, default: undefined, examples: undefined }, root)
@@ -102,6 +102,6 @@ test.each(plugins)('%s %s: what a variable holds is not shown', async (kind, typ
   }
 })
 
-test('many of the files above are right, so that explain is tried, too', () => {
+test('many of the files above are valid, so that explain is tested, too', () => {
   expect(right).toBeGreaterThan(200)
 })

@@ -60,7 +60,7 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true }))
 
 describe('validate', () => {
-  test('text: place, code, message, line, caret, suggestion', async () => {
+  test('text: location, code, message, line, caret, suggestion', async () => {
     const { code, out } = await runner(['validate', 'bad.yaml'])
     expect(code).toBe(2)
     expect(
@@ -83,7 +83,7 @@ bad.yaml:6:18 CONFIG_DURATION must be a duration with its unit, such as 500ms, 1
 `)
   })
 
-  test('two files of one name and version are a warning at the second one; another version is not', async () => {
+  test('two files with the same name and version give a warning at the second one; another version does not', async () => {
     const { code, out } = await runner(['validate', 'same'])
     expect(code).toBe(0)
     expect(out).toMatch(
@@ -116,7 +116,7 @@ good.yaml: ok
     })
   })
 
-  test('json: the promised shape', async () => {
+  test('json: the documented format', async () => {
     const { code, out } = await runner(['validate', 'good.yaml', 'bad.yaml', '--format', 'json'])
     expect(code).toBe(2)
     const report = JSON.parse(out)
@@ -151,7 +151,7 @@ good.yaml: ok
     expect(JSON.parse((await runner(['validate', 'good.yaml', '--format', 'json'])).out).ok).toBe(true)
   })
 
-  test('a problem in a file that the pipeline names is there, in every format, without the text of that file', async () => {
+  test('a problem in a file that the pipeline references is reported in every format, without the text of that file', async () => {
     const step = '{ validate: { schema_file: schema.json } }'
     writeFileSync(join(folder, 'uses.yaml'), `name: x\nsources: [{ stdin: {} }]\ntransforms: [${step}]\nsinks: [{ stdout: {} }]\n`)
     writeFileSync(join(folder, 'schema.json'), '{"secret": "hunter2",\n "requird": []}')
@@ -188,7 +188,7 @@ good.yaml: ok
     })
   })
 
-  test('folders, globs, and what is not there', async () => {
+  test('folders, globs and missing paths', async () => {
     const files = async (...args: string[]): Promise<[number, string[]]> => {
       const { code, out } = await runner(['validate', '--format', 'json', ...args])
       return [code, JSON.parse(out).files.map((f: { file: string }) => f.file)]
@@ -202,7 +202,7 @@ good.yaml: ok
     expect(await files('none.yaml', 'bad.yaml')).toEqual([3, ['none.yaml', 'bad.yaml']])
   })
 
-  test('--set is checked like the file', async () => {
+  test('--set is validated like the file', async () => {
     const { code, out } = await runner(['validate', 'good.yaml', '--set', 'commit_interval=5'])
     expect(code).toBe(2)
     expect(out).toContain('--set:1:17 CONFIG_DURATION')
@@ -211,7 +211,7 @@ good.yaml: ok
     expect(out).toContain('commit_interval=5\n      |                 ^')
   })
 
-  test('a wrong command line ends with 2 and says so', async () => {
+  test('an invalid command line ends with exit code 2 and the reason', async () => {
     for (const args of [
       ['validate'],
       ['validate', 'good.yaml', '--format', 'xml'],
@@ -226,7 +226,7 @@ good.yaml: ok
     }
   })
 
-  test('a file that is not there ends every command with 3', async () => {
+  test('a missing file ends every command with exit code 3', async () => {
     for (const args of [['validate'], ['run'], ['explain'], ['check'], ['lag'], ['trigger'], ['dlq', 'ls'], ['schema']]) {
       const { code, out, err } = await runner([...args, 'nowhere.yaml'])
       expect(code, args.join(' ')).toBe(3)
@@ -235,7 +235,7 @@ good.yaml: ok
   })
 })
 
-test('a standard output that takes nothing ends with 3 and says so', async () => {
+test('a closed standard output ends with exit code 3 and the reason', async () => {
   const full = openSync('/dev/full', 'w')
   const child = spawn(process.execPath, [RUNNER, 'list'], { cwd: folder, stdio: ['ignore', full, 'pipe'] })
   closeSync(full)
@@ -245,7 +245,7 @@ test('a standard output that takes nothing ends with 3 and says so', async () =>
   expect([code, err]).toEqual([3, expect.stringMatching(/^cannot write to standard output: .*ENOSPC.*\n$/)])
 })
 
-test('list and schema print what the schemas say', async () => {
+test('list and schema print the content of the schemas', async () => {
   expect((await runner(['list'])).out).toMatch(/^sources\n(.|\n)*\n {2}kafka +Reads topics/)
   expect((await runner(['list', 'bars'])).out).toContain('interval (window size, required)')
   const listed = JSON.parse((await runner(['list', 'kafka', '--json'])).out)
@@ -256,7 +256,7 @@ test('list and schema print what the schemas say', async () => {
   expect(out).toBe(readFileSync(resolve(import.meta.dirname, '../../schemas/pipeline.schema.json'), 'utf8'))
 })
 
-test('the schema of a file has its own plugins', async () => {
+test('the schema of a file includes its own plugins', async () => {
   writeFileSync(
     join(folder, 'mine.js'),
     'export default { kind: "transform", type: "mine", schema: { type: "object", description: "Mine.", additionalProperties: false, properties: { a: { type: "integer", description: "A." } } }, create() {} }',
@@ -272,8 +272,8 @@ test('the schema of a file has its own plugins', async () => {
 })
 
 describe('the launcher', () => {
-  test('passes a signal on, and ends as its child did', async () => {
-    // The same way as under an old Node: the launcher believes it is one.
+  test('forwards a signal, and exits like its child', async () => {
+    // As under an old Node: the launcher is given an old version.
     const old = join(folder, 'old.mjs')
     writeFileSync(
       old,

@@ -1,7 +1,7 @@
 /**
- * The promise of `validate`: what it accepts, `run` refuses only for reasons outside the file. Every pipeline of the project,
- * and two files with every plugin in them, broken in one place at a time: each mistake is reported once, exactly where it was
- * made, and what passes can be built.
+ * The guarantee of `validate`: `run` rejects a valid file only for reasons outside the file. Every pipeline of the project,
+ * and two files with every plugin in them, broken in one place at a time: each error is reported once, exactly where it was
+ * made, and valid files can be built.
  */
 import { globSync } from 'node:fs'
 import { beforeAll, describe, expect, test } from 'vitest'
@@ -49,29 +49,29 @@ function mustBuild(pipeline: Pipeline): void {
 
 const name = (m: Mutation): string => `${m.file}: ${m.title} at ${m.place}`
 
-describe('unbroken', () => {
+describe('unmodified files', () => {
   test.each(files)('%s', async file => {
     const { pipeline, problems } = await loadPipeline(file, { env: {} })
-    // A warning, as of a key that several lanes have, is none.
+    // Warnings, such as a key on several lanes, do not count.
     expect(problems.filter(p => p.severity === 'error')).toEqual([])
     mustBuild(pipeline!)
   })
 })
 
-test('there are enough of them', () => {
+test('the number of cases is sufficient', () => {
   const broken = outcomes.filter(o => o.mutation.place)
   expect(broken.length).toBeGreaterThan(3000)
   expect(broken.filter(o => o.mutation.file.startsWith('pipelines/')).length).toBeGreaterThan(300)
 })
 
-test('every mistake is reported once, at its place', () => {
+test('every error is reported once, at its position', () => {
   const wrong = outcomes
     .filter(o => o.mutation.place && !isFound(o))
     .map(o => [name(o.mutation), o.problems.map(p => `${p.line}:${p.column} ${p.code} ${p.message}`)])
   expect(wrong).toEqual([])
 })
 
-test('what passes can be built', () => {
+test('a valid file can be built', () => {
   const passed = outcomes.filter(o => o.pipeline)
   expect(passed.length).toBeGreaterThan(300)
   const failed = passed.flatMap(({ mutation, pipeline }) => {
@@ -85,14 +85,14 @@ test('what passes can be built', () => {
   expect(failed).toEqual([])
 })
 
-test('typos are understood in at least 95 of 100', () => {
+test('at least 95 of 100 typos get the right suggestion', () => {
   const typos = outcomes.filter(o => o.mutation.suggestion)
   const missed = typos.filter(o => o.problems[0]?.suggestion !== o.mutation.suggestion)
   expect(typos.length).toBeGreaterThan(800)
   expect(missed.length / typos.length, missed.map(o => name(o.mutation)).join('\n')).toBeLessThan(0.05)
 })
 
-test('every problem says something', () => {
+test('every problem has a message', () => {
   for (const { problems } of outcomes) {
     for (const p of problems) {
       expect(p.message.length).toBeGreaterThan(5)
@@ -109,14 +109,14 @@ function isFound({ problems, mutation }: Outcome): boolean {
   const { file, text, title } = mutation
   if (problems.length === 1 && isAt(problems[0], mutation)) return true
   if (!file.startsWith('pipelines/')) return false
-  // In a step that is switched off, variables may be missing.
+  // In a disabled step, variables may be missing.
   if (/variable|reference/.test(title) && /enabled: .*false/.test(text)) return problems.length === 0
-  // A tab before a comment is none; a bracket that is not closed ends at the comment behind it.
+  // A tab before a comment is valid; an unclosed bracket ends at the comment after it.
   if (title === 'tab') return problems.length === 0
   if (title.startsWith('without }')) return problems.length === 1
   // The item of a list that lacks a key, instead of the list.
   if (title.startsWith('without ')) return problems.length === 1 && String(problems[0].line) === mutation.place!.split(':')[0]
-  // Parts that name each other: without the plugin's file its step is unknown, and a page may ask for a step that has lost its name.
+  // Parts that reference each other: without the plugin's file its step is unknown, and a page may reference a step without a name.
   return /plugins:|endpoints:|pluxins/.test(text) && problems.some(p => isAt(p, mutation))
 }
 

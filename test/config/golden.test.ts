@@ -1,4 +1,4 @@
-/** Every code of the table, with the exact place, and nothing else reported. */
+/** Every code of the table, with the exact position, and no other problem. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -53,23 +53,23 @@ describe('problems', () => {
   })
 })
 
-test('every code of the table has a case, and every case a code of the table', () => {
+test('every code of the table has a case, and vice versa', () => {
   const used = new Set<string>([...cases.flatMap(c => c.codes), 'CONFIG_READ', 'CONFIG_ENCODING', 'CONFIG_NAME_TWICE'])
   expect([...used].filter(c => NAMED.test(c)).sort()).toEqual(Object.keys(CODES).sort())
 })
 
-test('a file that cannot be read', async () => {
+test('a file that cannot be read is reported', async () => {
   for (const path of [join(folder, 'none.yaml'), folder]) {
     const { problems } = await loadPipeline(path)
     expect(problems.map(p => p.code)).toEqual(['CONFIG_READ'])
   }
 })
 
-test('a file that is not UTF-8: the first bad byte', async () => {
+test('a file that is not UTF-8: the first invalid byte is reported', async () => {
   const file = join(folder, 'latin.yaml')
   writeFileSync(file, Buffer.concat([Buffer.from('name: x\ndescription: "Gr\u00fc\u00dfe '), Buffer.from([0xe4]), Buffer.from('h"\n')]))
   const { problems } = await loadPipeline(file)
-  // Columns count the bytes before it as what they are in latin1: good enough to find it.
+  // Columns count the bytes before it as latin1, which is sufficient to find it.
   expect(problems.map(p => `${p.line} ${p.code}`)).toEqual(['2 CONFIG_ENCODING'])
   writeFileSync(file, Buffer.from([0x6e, 0xff]))
   expect((await loadPipeline(file)).problems.map(p => `${p.line}:${p.column} ${p.code}`)).toEqual(['1:2 CONFIG_ENCODING'])

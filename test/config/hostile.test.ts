@@ -1,4 +1,4 @@
-/** Whatever the text is: no crash, under a second, and every problem with a line and a column inside the text. */
+/** Any text: no crash, less than a second, and every problem has a line and a column inside the text. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { loadText } from '../../src/config/load.ts'
@@ -59,7 +59,7 @@ const hostile: Record<string, string> = {
 
 describe('hostile texts', () => {
   test.each(Object.entries(hostile))('%s', async (_, text) => {
-    // CPU time: the wall clock also shows what else the machine does. Most take a hundredth, the worst half a second.
+    // CPU time: the wall clock also depends on the load of the machine. Most take a hundredth, the worst half a second.
     const before = process.cpuUsage()
     const { pipeline, problems } = await loadText('p.yaml', text, { env: {} })
     const { user, system } = process.cpuUsage(before)
@@ -70,7 +70,7 @@ describe('hostile texts', () => {
   })
 })
 
-test('any text at all', async () => {
+test('any text gives a pipeline or an error, with positions inside the text', async () => {
   await fc.assert(
     fc.asyncProperty(fc.string({ unit: 'binary', maxLength: 400 }), async text => {
       const { pipeline, problems } = await loadText('p.yaml', text, { env: {} })
@@ -95,7 +95,7 @@ dlq: { kafka: { topic: c } }
 delivery: exactly_once
 `
 
-test('a pipeline with characters put in, taken out and swapped', async () => {
+test('a pipeline with inserted, deleted and swapped characters', async () => {
   const edit = fc.record({
     at: fc.nat(BASE.length - 1),
     cut: fc.nat(6),
@@ -192,7 +192,7 @@ function allInside(problems: readonly Problem[], text: string): void {
   }
 }
 
-test('what the schema refuses as a whole, or misses under another name, never reaches the check of a plugin', async () => {
+test('a config that the schema rejects, or that lacks a required key, never reaches validateConfig of a plugin', async () => {
   const step = (text: string): string => `name: n\nsources: [{ kafka: false }]\ntransforms:\n  - bars: ${text}\nsinks: [{ stdout: {} }]\n`
   for (const text of ['{ .interval: 1m, "(": 1 }', '.{ interval: 1m, on_late: dlq }', '{ intervall: 1m }']) {
     const messages = (await loadText('p.yaml', step(text), { env: {} })).problems.map(p => p.message)

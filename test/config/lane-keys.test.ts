@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { loadText } from '../../src/config/load.ts'
 
-/** `keyed_by` of the source, steps before the window, and what the window groups by. */
+/** `keyed_by` of the source, steps before the window, and the grouping of the window. */
 async function findings(options: { source?: string; keyedBy?: string; steps?: string; window?: string }): Promise<string[]> {
   const {
     source = 'kafka: { topics: [clicks] }',
@@ -24,8 +24,8 @@ const FINE: string[] = []
 const WARNS = ['warning CONFIG_LANE_KEY']
 const REFUSED = ['error CONFIG_LANE_KEY']
 
-describe('a step that takes records of one key together', () => {
-  test('by the record key is right, with and without rekey in between', async () => {
+describe('a step that groups records by key', () => {
+  test('grouping by the record key is valid, with and without rekey before it', async () => {
     expect(await findings({ window: 'window: { size: 1m, aggregates: { n: { count: "*" } } }' })).toEqual(FINE)
     expect(await findings({ window: 'window: { size: 1m, by: meta.key, aggregates: { n: { count: "*" } } }' })).toEqual(FINE)
     expect(await findings({ window: 'window: { size: 1m, by: "[meta.key, kind]", aggregates: { n: { count: "*" } } }' })).toEqual(FINE)
@@ -39,7 +39,7 @@ describe('a step that takes records of one key together', () => {
     expect(await findings({ window: 'throttle: { interval: 1s, key: user }' })).toEqual(WARNS)
   })
 
-  test('by what keyed_by says, or by more than that, is right', async () => {
+  test('grouping by the fields of keyed_by, or by more fields, is valid', async () => {
     expect(await findings({ keyedBy: 'user' })).toEqual(FINE)
     expect(await findings({ keyedBy: 'value.user' })).toEqual(FINE)
     expect(
@@ -53,7 +53,7 @@ describe('a step that takes records of one key together', () => {
     ).toEqual(FINE)
   })
 
-  test('by something else than keyed_by says is refused', async () => {
+  test('grouping by other fields than keyed_by is an error', async () => {
     expect(await findings({ keyedBy: 'account' })).toEqual(REFUSED)
     expect(await findings({ keyedBy: '"[user, kind]"' })).toEqual(REFUSED)
     expect(
@@ -64,7 +64,7 @@ describe('a step that takes records of one key together', () => {
     )
   })
 
-  test('fields are followed through the steps before it', async () => {
+  test('fields are tracked through the preceding steps', async () => {
     expect(await findings({ keyedBy: 'user', steps: '  - map: { fields: { user: user, n: size } }\n' })).toEqual(FINE)
     expect(await findings({ keyedBy: 'u.id', steps: '  - map: { fields: { user: u.id } }\n' })).toEqual(FINE)
     expect(
@@ -87,7 +87,7 @@ describe('a step that takes records of one key together', () => {
     expect(await findings({ keyedBy: 'user', steps: '  - map: { fields: { user: team } }\n    when: has(value.team)\n' })).toEqual(FINE)
   })
 
-  test('a source with one lane needs nothing said', async () => {
+  test('a source with one lane needs no keyed_by', async () => {
     expect(await findings({ source: 'file: { path: in.jsonl }' })).toEqual(FINE)
     expect(await findings({ source: 'stdin: {}' })).toEqual(FINE)
     expect(await findings({ source: 'file: { path: "in/*.jsonl" }' })).toEqual(WARNS)
@@ -95,7 +95,7 @@ describe('a step that takes records of one key together', () => {
     expect(await findings({ source: 'redis: { streams: [a, b], group: g }' })).toEqual(WARNS)
   })
 
-  test('several topics or sources in one window', async () => {
+  test('several topics or sources may feed one window', async () => {
     const byKey = 'window: { size: 1m, aggregates: { n: { count: "*" } } }'
     expect(await findings({ source: 'kafka: { topics: [a, b] }', window: byKey })).toEqual(WARNS)
     expect(await findings({ source: 'kafka: { topics: [a, b] }', keyedBy: 'user' })).toEqual(FINE)
@@ -109,7 +109,7 @@ describe('a step that takes records of one key together', () => {
     )
   })
 
-  test('the message says what to write instead', async () => {
+  test('the message contains the fix', async () => {
     const { problems } = await loadText(
       't.yaml',
       'name: t\nsources:\n  - kafka: { topics: [clicks] }\n    keyed_by: account\ntransforms:\n  - window: { size: 1m, by: user, aggregates: { n: { count: "*" } } }\nsinks: [{ stdout: {} }]\n',

@@ -1,4 +1,4 @@
-/** Listeners of the frame: one that others can reach needs a secret, or the word that it does not. */
+/** Top-level listeners: one that other hosts can reach needs a secret, or an explicit opt-out. */
 import { expect, test } from 'vitest'
 import { loadText } from '../../src/config/load.ts'
 
@@ -14,7 +14,7 @@ test.each([
     (more: string) => `endpoints: [{ path: /h, port: 9100, host: 0.0.0.0, body: { ok: healthy }${more} }]`,
     'endpoints[0].host',
   ],
-])('%s: an address that others can reach', async (_, listener, path) => {
+])('%s: an address that other hosts can reach', async (_, listener, path) => {
   const [problem, ...others] = await problemsOf(listener(''))
   expect(problem).toEqual([
     path,

@@ -1,4 +1,4 @@
-/** What a valid file becomes. */
+/** The result of loading a valid file. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -24,7 +24,7 @@ async function pipelineOf(text: string, env: Record<string, string> = {}, set: s
   return pipeline!
 }
 
-test('defaults of the frame', async () => {
+test('the top-level defaults', async () => {
   const p = await pipelineOf(BASE)
   expect(p).toMatchObject({
     version: 1,
@@ -41,7 +41,7 @@ test('defaults of the frame', async () => {
   expect((await pipelineOf(`${BASE}delivery: exactly_once\ncommit_interval: 2s`)).commit_interval).toBe(2000)
 })
 
-test('metrics are on when the key is written, else as the environment says', async () => {
+test('metrics are enabled by the key, otherwise by the environment', async () => {
   expect((await pipelineOf(`${BASE}metrics: {}`)).metrics).toMatchObject({ enabled: true, host: '127.0.0.1', port: 8000, linger: 0 })
   expect((await pipelineOf(`${BASE}metrics: { port: 1 }`, { KAFKA_METRICS_ENABLED: 'false' })).metrics!.enabled).toBe(true)
   expect((await pipelineOf(BASE, { KAFKA_METRICS_ENABLED: '1', KAFKA_METRICS_PORT: '9' })).metrics).toMatchObject({
@@ -51,7 +51,7 @@ test('metrics are on when the key is written, else as the environment says', asy
   expect((await pipelineOf(BASE, {}, ['metrics.port=7'])).metrics).toMatchObject({ enabled: true, port: 7 })
 })
 
-test('durations and sizes are numbers, texts of variables become what is wanted, defaults of plugins are in', async () => {
+test('durations and sizes become numbers, values of variables are converted, plugin defaults are filled in', async () => {
   const p = await pipelineOf(
     `name: x
 sources: [{ kafka: { topics: ["\${T}"], group: "\${G}", max_bytes: 3MiB, max_poll_records: "\${N:-7}", tls_insecure_skip_verify: "\${S:-yes}" } }]
@@ -78,7 +78,7 @@ sinks: [{ kafka: { topic: b, key: "\${K:-123}" } }]
   expect(p.sinks[0].config).toMatchObject({ key: '123', linger_ms: 33 })
 })
 
-test('names: given ones first, then the type, numbered when taken', async () => {
+test('names: configured ones first, then the type, numbered if taken', async () => {
   const p = await pipelineOf(`name: x
 sources: [{ kafka: { topics: [a], group: g } }, { kafka: { topics: [c], group: g } }]
 transforms: [{ filter: "true" }, { filter: "true", name: filter }, { filter: "true" }]
@@ -91,12 +91,12 @@ dlq: { kafka: { topic: e } }
   expect(p.dlq!.name).toBe('dlq')
 })
 
-test('steps know their place and their condition', async () => {
+test('steps have their location and their condition', async () => {
   const p = await pipelineOf(`${BASE}transforms:\n  - bars: 1m\n    when: price > 1.0\n`)
   expect(p.transforms[0]).toMatchObject({ type: 'bars', when: 'price > 1.0', at: { line: 5, column: 5 } })
 })
 
-test('a step that is off is not there, and may lack its variables', async () => {
+test('a disabled step is omitted, and its variables may be missing', async () => {
   const text = `${BASE}transforms:\n  - filter: "\${NOPE}"\n    enabled: \${ON:-0}\ndlq: { kafka: { topic: "\${DLQ}" }, enabled: "\${DLQ_ON:-false}" }\n`
   const p = await pipelineOf(text)
   expect(p.transforms).toEqual([])
@@ -128,7 +128,7 @@ test('secrets: problems show their paths, never their values', async () => {
     expect(text).not.toContain('canary')
 })
 
-test('--set wins over the file, in order', async () => {
+test('--set overrides the file, in order', async () => {
   const p = await pipelineOf(BASE, {}, [
     'sinks[0].kafka.topic=c',
     'sinks.0.kafka.topic=d',
@@ -143,7 +143,7 @@ test('--set wins over the file, in order', async () => {
   expect(p.sources[0].config.topics).toEqual(['q', 'r'])
 })
 
-test('the hash changes with what the pipeline computes, and with nothing else', async () => {
+test('the hash changes only with settings that affect the result', async () => {
   const hash = async (text: string, env: Record<string, string> = {}): Promise<string> => (await pipelineOf(text, env)).hash
   const base = await hash(BASE)
   expect(await hash(`# other\n${BASE}commit_interval: 5s\nmetrics: { port: 1 }\nmax_in_flight: 5\n`)).toBe(base)
@@ -160,7 +160,7 @@ test('the hash changes with what the pipeline computes, and with nothing else', 
   expect(new Set(hashes).size).toBe(hashes.length)
 })
 
-test('the same file twice gives the same, also at once', async () => {
+test('loading the same file twice gives the same result, also concurrently', async () => {
   const file = join(folder, 'same.yaml')
   writeFileSync(file, `\uFEFF${BASE.replaceAll('\n', '\r\n')}`)
   const all = await Promise.all([loadPipeline(file, { env: {} }), loadPipeline(file, { env: {} })])

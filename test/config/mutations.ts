@@ -1,4 +1,4 @@
-/** Takes a valid pipeline file apart and breaks it in one place at a time, knowing from the schemas where the mistake then is. */
+/** Takes a valid pipeline file apart and breaks it in one place at a time, using the schemas to compute the position of the error. */
 import { loadPlugins } from '../../src/config/load.ts'
 import { readFileSync } from 'node:fs'
 import frame from '../../schemas/frame.schema.json' with { type: 'json' }
@@ -99,7 +99,7 @@ class Mutator {
     if (this.isFlow(node) && schemas.some(s => s.additionalProperties === false)) this.insert(node, 'zzzz: 1', 1)
   }
 
-  /** Slips of the finger. */
+  /** Typos. */
   private key({ key }: MapEntry, name: string, known: readonly string[] = []): void {
     if (name.length < 4) return
     const mid = Math.floor(name.length / 2)
@@ -154,7 +154,7 @@ class Mutator {
     if (only('string') && !options.some(o => o.enum)) for (const t of ['12', 'true']) put(t, 'not a string')
   }
 
-  /** Values at the edge of what is allowed: refused, or good enough to run. */
+  /** Values at the limits: rejected, or valid enough to run. */
   private maybe(span: Span, options: readonly Schema[], types: ReadonlySet<string>): void {
     const texts = new Set<string>(['""', 'x', '"${X:-}"', '"${X:-1}"'])
     if (types.has('boolean')) for (const t of ['true', 'false', '"${X:-no}"']) texts.add(t)
@@ -237,7 +237,7 @@ class Mutator {
     this.add(`${entry} put in`, `${this.source.text.slice(0, at)} ${entry},${this.source.text.slice(at)}`, at + 1)
   }
 
-  /** What breaks the YAML itself. */
+  /** Mutations that break the YAML syntax. */
   private texts(): void {
     const { text } = this.source
     for (const match of text.matchAll(/^ +(?=\S)/gm))

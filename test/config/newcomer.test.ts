@@ -1,4 +1,4 @@
-/** Mistakes of people who come from other tools, or write their first file: the place, and what to write instead. */
+/** Mistakes of users of other tools and of first files: the position and the fix. */
 import { expect, test } from 'vitest'
 import { loadText } from '../../src/config/load.ts'
 
@@ -36,9 +36,9 @@ test.each<[what: string, text: string, ...expected: string[]]>([
   ],
   ['a step with a type', step('type: filter'), '4:5 UNKNOWN_PLUGIN => filter: { … }'],
   ['a step with a type of another section', step('type: kafka'), '4:5 UNKNOWN_PLUGIN => -'],
-  ['a source that is only its topic', `name: p\nsources: [{ kafka: ticks }]\n${sink}`, '2:20 TYPE => such as { topics: [ticks.BTCUSDT] }'],
+  ['a source given only as its topic', `name: p\nsources: [{ kafka: ticks }]\n${sink}`, '2:20 TYPE => such as { topics: [ticks.BTCUSDT] }'],
   [
-    'a sink that is only its address',
+    'a sink given only as its address',
     `name: p\n${source}sinks: [{ http: x }]\n`,
     '3:17 TYPE => such as { url: https://example.com/hooks/trades }',
   ],
@@ -62,7 +62,7 @@ test.each<[what: string, text: string, ...expected: string[]]>([
   ['and, as in SQL', step('filter: price > 1 and volume > 2'), '4:23 EXPRESSION => &&'],
   ['=, as in SQL', step('filter: price = 1'), '4:19 EXPRESSION => =='],
   ['<>, as in SQL', step('filter: price <> 1'), '4:20 EXPRESSION => !='],
-  ['a metadatum that does not exist', step('map: { fields: { t: meta.timestamp } }'), '4:30 EXPRESSION => meta.time'],
+  ['a metadata field that does not exist', step('map: { fields: { t: meta.timestamp } }'), '4:30 EXPRESSION => meta.time'],
   [
     'a clock',
     step('map: { fields: { t: now() } }'),

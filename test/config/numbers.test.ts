@@ -21,21 +21,21 @@ const problemsOf = async (input: PipelineInput, set: string[] = []): Promise<str
 const NOT_HELD = ['9007199254740993', '-9007199254740993', '12345678901234567.89', '123456789012345678901234567890', '1e-400', '1e400']
 const HELD = ['9007199254740992', '1.10', '0.1', '-0', '1e3', '123456789012345680000', '5e-324', '0x10', '.5']
 
-test.each([...NOT_HELD, '0x20000000000001'])('a number that a double does not hold is a problem, never another number: %s', async value => {
+test.each([...NOT_HELD, '0x20000000000001'])('a number beyond double precision is an error, never another number: %s', async value => {
   expect(await problemsOf(file(value))).toContainEqual(expect.stringMatching(/^3:68 .*: write a number of at most 15 digits$/))
   const frame = `${file('1')}retry: { breaker_failures: ${value} }\n`
   expect(await problemsOf(frame)).toContainEqual(expect.stringMatching(/^5:28 .*: write a number of at most 15 digits$/))
 })
 
-test.each(HELD)('one that it holds is none: %s', async value => {
+test.each(HELD)('an exact number is valid: %s', async value => {
   expect((await problemsOf(file(value))).filter(p => p.includes('would be read'))).toEqual([])
 })
 
-test('the advice follows the schema of the key, not its name', async () => {
+test('the fix follows the schema of the key, not its name', async () => {
   expect(await problemsOf(file('1').replace('stdout: {}', 'memory: { channel: 9007199254740993 }'))).toContainEqual(
     expect.stringMatching(/write it as text, in quotes/),
   )
-  // A key that is called schema, and is none.
+  // A key named schema that is not a schema.
   expect(await problemsOf(file('1').replace('stdout: {}', 'stdout: { schema: 9007199254740993 }'))).toContainEqual(
     expect.stringMatching(/write it as text, in quotes/),
   )
@@ -51,7 +51,7 @@ async function passing(input: PipelineInput, set: string[] = []): Promise<(...te
   }
 }
 
-test.each(NOT_HELD)('in an inline schema it keeps its digits: %s', async value => {
+test.each(NOT_HELD)('in an inline schema a number keeps its digits: %s', async value => {
   const next = value.replace(/\d(?=$|e)/, d => String((Number(d) + 1) % 10))
   const pass = await passing(schema(value))
   expect(await pass(value, next)).toEqual([value])
@@ -65,7 +65,7 @@ test.each(NOT_HELD)('in an inline schema it keeps its digits: %s', async value =
   expect(await coded(value, next)).toEqual([value])
 })
 
-test('two schemas that differ in such a digit are two pipelines, and explain prints the digits', async () => {
+test('schemas that differ in such a digit are different pipelines, and explain prints the digits', async () => {
   const [a, b] = await Promise.all(['9007199254740993', '9007199254740992'].map(v => loadInput(schema(v))))
   expect(a.pipeline!.hash).not.toBe(b.pipeline!.hash)
   const described = describe(a.pipeline!)

@@ -1,4 +1,4 @@
-/** Plugins from anywhere: folders without node_modules near, of another module system, npm packages; each through the command, as users start it. */
+/** Plugins from folders without node_modules, with another module system, and from npm packages; each loaded through the command, as users start it. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { stripTypeScriptTypes } from 'node:module'
 import { dirname, join } from 'node:path'
@@ -47,7 +47,7 @@ function folder(files: Record<string, string>): string {
   return dir
 }
 
-/** The plugin works, and its DataError is the one that the runner knows. */
+/** The plugin works, and its DataError is the class of the runner. */
 async function works(files: Record<string, string>): Promise<void> {
   const cwd = folder(files)
   const { code, stdout, stderr } = await runRunner(['run', 'p.yaml', '--log-level', 'warn'], { cwd })
@@ -58,7 +58,7 @@ async function works(files: Record<string, string>): Promise<void> {
   })
 }
 
-/** What `validate` says of a plugin that does not load: one problem, at the item of `plugins:`. */
+/** The output of `validate` for a plugin that cannot be loaded: one problem, at the item of `plugins:`. */
 async function problem(files: Record<string, string>, plugin: string, more?: string): Promise<string> {
   const cwd = folder({ ...files, 'p.yaml': pipeline(plugin, more) })
   const { code, stdout } = await runRunner(['validate', 'p.yaml', '--format', 'json'], { cwd })
@@ -76,16 +76,16 @@ const acme = (files: Record<string, string>, manifest: object): Record<string, s
 })
 
 describe('a plugin loads', () => {
-  test('TypeScript, with no package.json and no node_modules near', () => works({ ...p, 'discount.ts': PLUGIN, 'off.ts': OFF }))
-  test('TypeScript in a commonjs package', () =>
+  test('from TypeScript, without package.json and node_modules', () => works({ ...p, 'discount.ts': PLUGIN, 'off.ts': OFF }))
+  test('from TypeScript in a commonjs package', () =>
     works({ ...p, 'package.json': '{"type":"commonjs"}', 'discount.ts': PLUGIN, 'off.ts': OFF }))
-  test('ESM syntax in a .js file of a commonjs package', () =>
+  test('from ESM syntax in a .js file of a commonjs package', () =>
     works({ 'p.yaml': pipeline('discount.js'), 'package.json': '{"type":"commonjs"}', 'discount.js': JAVASCRIPT }))
-  test('CommonJS that requires the runner', () =>
+  test('from CommonJS that requires the runner', () =>
     works({ 'p.yaml': pipeline('./discount.js'), 'package.json': '{"type":"commonjs"}', 'discount.js': COMMONJS }))
   test('from a package with an import condition only', () =>
     works(acme({ 'i.js': JAVASCRIPT }, { type: 'module', exports: { import: './i.js' } })))
-  test('from a package beside the runner, when there is none beside the pipeline', async () => {
+  test('from a package next to the runner, if there is none next to the pipeline', async () => {
     // It is found but is not a plugin: a dependency of the runner.
     expect(await problem({}, 'yaml')).not.toMatch(/is not installed/)
     expect(await problem({}, 'yamlo')).toMatch(/is not installed/)
@@ -101,7 +101,7 @@ describe('a plugin loads', () => {
     ))
 })
 
-describe('one problem, at the item of plugins:, says what is wrong', () => {
+describe('a plugin that cannot be loaded gives one problem, at the item of plugins:, with the reason', () => {
   test.each([
     ['./discount.js', { 'discount.ts': PLUGIN }, './discount.js does not exist; did you mean discount.ts?'],
     ['discount.ts', {}, 'discount.ts does not exist'],
@@ -182,19 +182,19 @@ describe('one problem, at the item of plugins:, says what is wrong', () => {
     expect(await problem(files, './node_modules/@acme/discount/i.ts')).toMatch(/is TypeScript in node_modules/)
   })
 
-  test('and nothing of the steps that may be of a plugin that did not load', async () => {
+  test('no problem for steps that may belong to the plugin that was not loaded', async () => {
     expect(
       await problem({ 'discount.ts': 'export default {}' }, './discount.ts', ', { name: b, from: discount.rest, stdout: {} }'),
     ).toMatch(/^kind must be/)
   })
 })
 
-test('what a plugin may import is what the package exports', () => {
+test('a plugin can import exactly the exports of the package', () => {
   const { exports } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
   for (const entry of Object.keys(ENTRIES)) expect(Object.keys(exports)).toContain(entry.replace('pipeline-runner', '.'))
 })
 
-test('a plugin that ends the process while it loads does not pass for a valid one', async () => {
+test('a plugin that exits the process while it loads is invalid', async () => {
   const cwd = tempDir({ 'p.yaml': pipeline('./a.ts'), 'a.ts': 'process.exit(0)\n' })
   const { code, stderr } = await runRunner(['validate', 'p.yaml'], { cwd })
   expect([code, stderr]).toEqual([2, './a.ts calls process.exit while it loads: throw an error instead\n'])

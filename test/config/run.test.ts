@@ -1,4 +1,4 @@
-/** The other half of validate's promise, on the real command: what it accepted runs, or ends with 3 for something outside the file. */
+/** The other half of the guarantee of `validate`, with the real command: a valid file runs, or exits with 3 for a reason outside the file. */
 import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -14,7 +14,7 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(folder, { recursive: true }))
 
-/** One of each pipeline that computes something else. */
+/** One pipeline of each kind of computation. */
 async function accepted(file: string): Promise<{ title: string; text: string }[]> {
   const seen = new Set<string>()
   const out: { title: string; text: string }[] = []

@@ -21,7 +21,7 @@ const piece = fc.oneof(
   fc.constantFrom('price', ' > ', '1.0', ' && ', 'a == b'),
 )
 
-test('every style, any text', () => {
+test('every scalar style, any text', () => {
   let mapped = 0
   fc.assert(
     fc.property(
@@ -63,19 +63,19 @@ const spanned = (yaml: string, word: string, env: Record<string, string> = {}): 
 
 test.each([
   ['plain', 'list:\n  - key: price > wrong + 1\n'],
-  ['plain on lines', 'list:\n  - key: price\n      > wrong\n      + 1\n'],
+  ['plain on several lines', 'list:\n  - key: price\n      > wrong\n      + 1\n'],
   ['single quotes', "list:\n  - key: 'it''s wrong'\n"],
   ['double quotes', 'list:\n  - key: "a \\"b\\" \\u00e9\\x41 wrong"\n'],
-  ['double quotes broken', 'list:\n  - key: "a \\\n      b wrong"\n'],
+  ['double quotes on several lines', 'list:\n  - key: "a \\\n      b wrong"\n'],
   ['literal', 'list:\n  - key: |\n      a\n        b wrong\n'],
-  ['literal, indented by number', 'list:\n  - key: |2-\n        a\n      b wrong\n'],
+  ['literal with an indentation indicator', 'list:\n  - key: |2-\n        a\n      b wrong\n'],
   ['folded, kept', 'list:\n  - key: >+\n      a\n\n      b\n      wrong\n\n\n'],
-  ['windows line ends', 'list:\r\n  - key: |\r\n      a\r\n      wrong\r\n'],
-])('the word is found: %s', (_, yaml) => {
+  ['Windows line ends', 'list:\r\n  - key: |\r\n      a\r\n      wrong\r\n'],
+])('the word is located: %s', (_, yaml) => {
   expect(spanned(yaml, 'wrong')).toBe('wrong')
 })
 
-test('what a variable gave is found at its reference', () => {
+test('a value of a variable is located at its reference', () => {
   const yaml = 'list:\n  - key: "a ${VAR} + wrong $${x} ${W:-late}"\n'
   const env = { VAR: 'inside\nit' }
   expect(spanned(yaml, 'wrong', env)).toBe('wrong')

@@ -24,17 +24,17 @@ const plugins = await discover(root)
 const FRAME = frame as unknown as Schema
 const described: [string, Schema][] = [['frame', FRAME], ...plugins.map(p => [`${p.kind}.${p.type}`, p.schema] as [string, Schema])]
 
-test('what is generated is fresh', async () => {
+test('generated files are up to date', async () => {
   expect(await gen(root, true)).toBe(0)
 })
 
-test('no schema file repeats a key of another one: what is shared is written once', () => {
+test('schema files do not repeat keys: shared keys are defined once', () => {
   const seen = new Map<string, string>()
   const copies: string[] = []
   for (const file of globSync('src/**/*.schema.json')) {
     const { properties = {} } = JSON.parse(readFileSync(file, 'utf8')) as Schema
     for (const [key, property] of Object.entries(properties)) {
-      // Without a text it only adds to a shared key.
+      // Without a description it only extends a shared key.
       if (property.description === undefined) continue
       const id = `${key}: ${JSON.stringify(property)}`
       if (seen.has(id)) copies.push(`${key} of ${file} is the one of ${seen.get(id)}`)
@@ -44,7 +44,7 @@ test('no schema file repeats a key of another one: what is shared is written onc
   expect(copies).toEqual([])
 })
 
-test('TLS keys have one set of names and texts', () => {
+test('TLS keys have the same names and descriptions everywhere', () => {
   for (const p of plugins) {
     for (const [key, property] of Object.entries(p.schema.properties ?? {})) {
       expect(key, p.type).not.toMatch(/^ssl/)
@@ -55,7 +55,7 @@ test('TLS keys have one set of names and texts', () => {
   }
 })
 
-test('every plugin folder is in the map, and its module says the same kind and type', async () => {
+test('every plugin folder is in the map, and its module has the same kind and type', async () => {
   expect(plugins.length).toBeGreaterThan(10)
   for (const p of plugins) {
     const loaders: Record<string, () => Promise<{ default: any }>> = PLUGINS[p.kind]
@@ -66,10 +66,10 @@ test('every plugin folder is in the map, and its module says the same kind and t
 })
 
 describe.each(described)('%s', (_, schema) => {
-  test('compiles, and names only known keywords', async () => {
+  test('compiles, and uses only known keywords', async () => {
     await expect(validator(schema)).resolves.toBeTypeOf('function')
   })
-  test('every key has a description and refuses strangers', () => {
+  test('rejects unknown keys, and every key has a description', () => {
     for (const [path, property] of propertiesOf(schema)) expect(property.description, path).toBeTruthy()
     if (schema !== FRAME) expect(schema.additionalProperties).toBe(false)
     expect(schema.description).toBeTruthy()
@@ -121,8 +121,8 @@ function propertiesOf(schema: Schema): [string, Schema][] {
   return out
 }
 
-describe('validators made ahead', () => {
-  test('belong to their schemas and agree with ajv', async () => {
+describe('precompiled validators', () => {
+  test('match their schemas and agree with ajv', async () => {
     const text = readFileSync('test/config/corpus/kafka.yaml', 'utf8')
     const values: unknown[] = [{}, [], null, 'x', 1, parse(text)]
     for (const m of (await mutationsOf('test/config/corpus/kafka.yaml')).filter((_, i) => i % 20 === 0)) {
@@ -147,9 +147,9 @@ describe('validators made ahead', () => {
   })
 })
 
-describe('the composed schema, as an editor sees it', () => {
+describe('the composed schema in an editor', () => {
   const composed = composeSchema(FRAME, plugins)
-  // Editors know draft-07 and the formats of the standard, none of ours.
+  // Editors support draft-07 and its standard formats, not those of the runner.
   const ajv = new Ajv({ strict: false, allErrors: true })
   const validate = ajv.compile(composed)
   const files = [...globSync('pipelines/*.yaml'), ...globSync('test/config/corpus/*.yaml'), ...globSync('examples/*/*.yaml')].filter(
@@ -160,7 +160,7 @@ describe('the composed schema, as an editor sees it', () => {
     expect(validate(parse(readFileSync(file, 'utf8'))), JSON.stringify(validate.errors?.slice(0, 3))).toBe(true)
   })
 
-  test('refuses what it can know', async () => {
+  test('rejects the errors that a schema can detect', async () => {
     const visible =
       /^(typo|bad duration|bad size|not a (boolean|number)|not an integer|too (small|large)|unknown word|zzzz|unknown key|text for a)/
     let seen = 0
@@ -177,13 +177,13 @@ describe('the composed schema, as an editor sees it', () => {
         expect(JSON.stringify(composed)).toContain(JSON.stringify(p.schema.properties![key].description))
   })
 
-  test('with own plugins, a file may use names that are not in the schema', () => {
+  test('a file with its own plugins may use names outside the schema', () => {
     const value = { name: 'x', plugins: ['a.ts'], sources: [{ mine: {} }], sinks: [{ stdout: {} }] }
     expect(validate(value)).toBe(true)
     expect(validate({ ...value, plugins: [] })).toBe(false)
   })
 })
 
-test('the options of ajv are strict', () => {
+test('the ajv options are strict', () => {
   expect(() => prepareAjv(new Ajv({ ...ajvOptions })).compile({ type: 'object', nonsense: 1 })).toThrow('nonsense')
 })

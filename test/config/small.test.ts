@@ -38,10 +38,10 @@ describe('units', () => {
   ])('%s', (text, bytes) => {
     expect(parseSize(text)).toBe(bytes)
   })
-  test.each(['', '1', 'KB', '1 KB', '-1B', '0.5B', '1kb', '1XB', '1toString', '9999999TiB'])('no size: %s', text => {
+  test.each(['', '1', 'KB', '1 KB', '-1B', '0.5B', '1kb', '1XB', '1toString', '9999999TiB'])('an invalid size: %s', text => {
     expect(parseSize(text)).toBeUndefined()
   })
-  test('what is written correctly and is not possible', () => {
+  test('impossible durations and sizes are errors', () => {
     expect(['100000d', '1000000h1m', '0.5ms', '1.0001s', '1m', 'x'].map(durationLimit)).toEqual([
       'at most 36525d, which is 100 years',
       'at most 36525d, which is 100 years',
@@ -57,7 +57,7 @@ describe('units', () => {
       undefined,
     ])
   })
-  test('guesses are right units', () => {
+  test('suggested units are valid', () => {
     expect(['5 seconds', '5S', 5, '5 min', '2hrs', '100 millis', '30ss', '1.5 Hours'].map(guessDuration)).toEqual([
       '5s',
       '5s',
@@ -91,7 +91,7 @@ describe('suggestions', () => {
     expect(distance(a, b)).toBe(d)
     expect(distance(b, a)).toBe(d)
   })
-  test('the nearest, or none', () => {
+  test('the suggestion is the nearest name, or none', () => {
     expect(suggest('topc', ['topics', 'topic'])).toBe('topic')
     expect(suggest('allowedLateness', ['allowed_lateness'])).toBe('allowed_lateness')
     expect(suggest('lateness', ['allowed_lateness'])).toBe('allowed_lateness')
@@ -102,7 +102,7 @@ describe('suggestions', () => {
 
 describe('references', () => {
   const run = (text: string, env: Record<string, string> = {}): string | undefined => substitute(text, env, '.')?.text
-  test('what they become', () => {
+  test('references are replaced by their values', () => {
     expect(run('a')).toBeUndefined()
     expect(run('a${X}b', { X: '1' })).toBe('a1b')
     expect(run('${X:-d}')).toBe('d')
@@ -113,7 +113,7 @@ describe('references', () => {
     expect(run('${X}', { X: '${Y}' })).toBe('${Y}')
     expect(run('${X:-http://a:1/b?c=d}')).toBe('http://a:1/b?c=d')
   })
-  test('a value is never read as more references, and pieces fit together', () => {
+  test('a value is never expanded again, and parts are concatenated', () => {
     fc.assert(
       fc.property(
         fc.array(fc.constantFrom('a', '$', '{', '}', '${A}', '${B:-x}', '$${', ':-', '${file:nope}')),

@@ -15,7 +15,7 @@ const tags = [
   '&x !!omap [a: 1]',
 ]
 
-test.each(tags)('%s is a problem at its place, wherever it is', async tag => {
+test.each(tags)('%s is reported with its position, anywhere in the file', async tag => {
   for (const text of [
     `name: n\nsources: [{ stdin: {} }]\ntransforms: [{ filter: ${tag} }]\nsinks: [{ stdout: {} }]\n`,
     `name: n\nsources: ${tag}\nsinks: [{ stdout: {} }]\n`,
@@ -27,7 +27,7 @@ test.each(tags)('%s is a problem at its place, wherever it is', async tag => {
   }
 })
 
-test.each(['!!str a', '!!merge <<', '!own a', '! a'])('%s as a key is a problem at its place', async key => {
+test.each(['!!str a', '!!merge <<', '!own a', '! a'])('%s as a key is reported with its position', async key => {
   const { problems } = await loadInput(
     `name: n\nsources: [{ stdin: {} }]\ntransforms:\n  - map:\n      fields:\n        ${key}: x\nsinks: [{ stdout: {} }]\n`,
   )

@@ -1,4 +1,4 @@
-/** `env.NAME` in expressions: a value whatever it holds, and never a part of the program. */
+/** `env.NAME` in expressions is always a value, never code. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { formatText } from '../../src/config/format.ts'
@@ -21,7 +21,7 @@ const problemsOf = async (condition: string, env: Record<string, string> = {}) =
   (await loadText('p.yaml', file(condition), { env })).problems
 const evaluate = (text: string, value: object): unknown => compile(text).evaluate(new Message(value))
 
-test('a value that is a program is a text', async () => {
+test('a value that looks like code stays a string', async () => {
   for (const token of ['x" || true || "', "' || true", '\\" || true || \\"', '""" || true', '\n|| true // ', '${A}', 'env.B']) {
     const condition = await conditionOf('token == env.TOKEN', { TOKEN: token, A: 'a', B: 'b' })
     expect(evaluate(condition, { token: 'other' })).toBe(false)
@@ -29,7 +29,7 @@ test('a value that is a program is a text', async () => {
   }
 })
 
-test('any text is equal to itself only', async () => {
+test('a string equals only itself', async () => {
   const text = fc.string({ unit: character, maxLength: 20 }).filter(t => !t.includes('\0'))
   await fc.assert(
     fc.asyncProperty(text, text, async (value, other) => {
@@ -41,14 +41,14 @@ test('any text is equal to itself only', async () => {
   )
 })
 
-test('a default stands for a variable that is not set, or empty', async () => {
+test('a default replaces a variable that is not set or empty', async () => {
   const text = 'a == env.?V.orValue("d")'
   expect(evaluate(await conditionOf(text, {}), { a: 'd' })).toBe(true)
   expect(evaluate(await conditionOf(text, { V: '' }), { a: 'd' })).toBe(true)
   expect(evaluate(await conditionOf(text, { V: 'v' }), { a: 'v' })).toBe(true)
 })
 
-test('texts, comments and fields of the record are left alone', async () => {
+test('strings, comments and fields of the record are not substituted', async () => {
   const env = { A: 'a' }
   for (const text of [
     'a == "env.A"',
@@ -62,7 +62,7 @@ test('texts, comments and fields of the record are left alone', async () => {
     expect(await conditionOf(text, env)).toBe(text)
 })
 
-test('a variable that is not set is one problem, under its name', async () => {
+test('a missing variable is one problem, under its name', async () => {
   const problems = await problemsOf('a == env.TOKEN', { TOKENS: 'x' })
   expect(problems).toMatchObject([{ code: 'CONFIG_ENV_MISSING', suggestion: 'env.TOKENS' }])
   expect(file('a == env.TOKEN').slice(problems[0].column - 1, problems[0].endColumn - 1)).toBe('env.TOKEN')
@@ -73,24 +73,24 @@ test.each([
   ["a == '${V:-x}'", 'a == env.?V.orValue("x")'],
   ['a == "v-${V}".trim()', 'a == ("v-" + env.V).trim()'],
   ['a > ${V:-3}', 'a > decimal(env.?V.orValue("3"))'],
-])('the old form %s is refused, and the new one shown', async (old, modern) => {
+])('the old form %s is an error that shows the new one', async (old, modern) => {
   const problems = await problemsOf(old, { V: '7' })
   expect(problems).toMatchObject([{ code: 'CONFIG_EXPRESSION', suggestion: modern }])
   expect(await conditionOf(modern, { V: '7' })).toContain('"7"')
 })
 
-test('the old form is one problem, also when the variables are not set', async () => {
+test('the old form is one problem, also if the variables are not set', async () => {
   expect(await problemsOf('a == "${V}" || a == "${W}"')).toMatchObject([
     { code: 'CONFIG_EXPRESSION', suggestion: 'a == env.V || a == env.W' },
   ])
 })
 
-test('a variable may hold the whole expression', async () => {
+test('a variable may contain the whole expression', async () => {
   expect(await conditionOf('${WHOLE:-a > 1}', {})).toBe('a > 1')
   expect(await conditionOf('${WHOLE}', { WHOLE: 'b == "x"' })).toBe('b == "x"')
 })
 
-test('explain shows the names of variables, in conditions of steps, too', async () => {
+test('explain shows the names of variables, also in conditions of steps', async () => {
   const text = JSON.stringify({
     name: 'p',
     sources: [{ stdin: {} }],

@@ -1,5 +1,5 @@
 /**
- * yaml-test-suite (ccfa74e5): its texts, with the suite's marks for white space replaced, and what each one means as JSON. Texts that have
+ * yaml-test-suite (ccfa74e5): its texts, with the suite's marks for white space replaced, and the JSON value of each. Texts that have
  * no JSON are left out.
  */
 import { gunzipSync } from 'node:zlib'
@@ -28,7 +28,7 @@ function documents(json: string): unknown[] {
       found.push(JSON.parse(lines.join('\n')))
       lines = []
     } catch {
-      // The document goes on in the next line.
+      // The document continues on the next line.
     }
   }
   expect(lines.join('').trim()).toBe('')
@@ -42,7 +42,7 @@ const plain = (node: TreeNode): unknown =>
       ? node.items.map(plain)
       : Object.fromEntries(Array.from(node.entries, ([key, { value }]) => [key, plain(value)]))
 
-/** What the library reads otherwise than the suite, and why a pipeline is not read wrong. */
+/** Differences between the library and the suite, and why pipelines are still read correctly. */
 const OTHERWISE = {
   '9MMA': 'accepts a directive without a document; refused here as an empty file',
   SF5V: 'accepts a doubled %YAML directive, which changes nothing',
@@ -64,7 +64,7 @@ const REFUSED = {
     '2AUY 2XXW 33X3 35KP 52DL 565N 57H4 5TYM 6CK3 6JWB 6WLZ 735Y 74H7 7FWL 8MK2 9KAX 9WXW BU8L C4HZ CC74 CUP7 EHF6 F2C7 HMQ5 J7PZ L94M LE5A M5C3 P76L S4JQ U3C3 UGM3 WZ62 Z67P Z9M4',
 }
 
-test('yaml-test-suite: the yaml library, with the options of configuration files', () => {
+test('yaml-test-suite: the yaml library passes with the options of configuration files', () => {
   const otherwise: string[] = []
   for (const [id, c] of cases) {
     const read = parseAllDocuments(c.yaml, { prettyErrors: false, uniqueKeys: false, schema: 'core', strict: true, logLevel: 'silent' })
@@ -83,7 +83,7 @@ test('yaml-test-suite: the yaml library, with the options of configuration files
   expect(otherwise.sort()).toEqual(Object.keys(OTHERWISE).sort())
 })
 
-test('yaml-test-suite: a configuration file has the value that the suite says, or a problem', () => {
+test('yaml-test-suite: a configuration file has the value of the suite, or a problem', () => {
   const wrong: string[] = []
   const refused: Record<string, string[]> = {}
   let read = 0

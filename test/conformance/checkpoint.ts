@@ -1,4 +1,4 @@
-/** What every checkpoint store promises: `checkpointConformance(name, setup)`. */
+/** The contract of every checkpoint store: `checkpointConformance(name, setup)`. */
 import { stateOwner } from '../../src/kit/state-owner.ts'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type CheckpointDelta, type CheckpointStore, FencedError, type LaneInfo } from '../../src/contract/plugin.ts'
@@ -36,7 +36,7 @@ export function checkpointConformance(name: string, setup: () => CheckpointSetup
       expect(await (await open()).claim(place.lane(0))).toBeUndefined()
     })
 
-    test('peek shows what was saved, and disturbs neither the owner nor anything else', async () => {
+    test('peek shows the saved checkpoint without fencing the owner or changing anything', async () => {
       const store = await open()
       if (!store.peek) return
       const looker = await open()
@@ -57,7 +57,7 @@ export function checkpointConformance(name: string, setup: () => CheckpointSetup
       expect(await looker.peek!(place.lane(1))).toBeUndefined()
     })
 
-    test('what was saved comes back after a restart, to the last delta', async () => {
+    test('saved state is restored after a restart, up to the last delta', async () => {
       const store = await open()
       await store.claim(place.lane(0))
       await store.save(
@@ -97,7 +97,7 @@ export function checkpointConformance(name: string, setup: () => CheckpointSetup
       expect(await other.peek(place.lane(0))).toEqual({ position: 2, state: [] })
     })
 
-    test('within one delta the last word on a key counts', async () => {
+    test('within one delta the last entry of a key wins', async () => {
       const store = await open()
       await store.claim(place.lane(0))
       await store.save(
@@ -131,7 +131,7 @@ export function checkpointConformance(name: string, setup: () => CheckpointSetup
       expect(await (await open()).claim(place.lane(0))).toEqual({ position: 2, state: [['s', 'k', '2']] })
     })
 
-    test('a lane may be claimed again by its owner, and is refused after release until then', async () => {
+    test('a lane may be claimed again by its owner, and is rejected between release and claim', async () => {
       const store = await open()
       await store.claim(place.lane(0))
       await store.claim(place.lane(0))
@@ -143,7 +143,7 @@ export function checkpointConformance(name: string, setup: () => CheckpointSetup
       expect((await (await open()).claim(place.lane(0)))?.position).toBe(3)
     })
 
-    test('lanes and pipelines do not see each other', async () => {
+    test('lanes and pipelines are isolated from each other', async () => {
       const [one, other] = [await open(`p${run}.1`), await open(`p${run}.2`)]
       for (const n of [0, 1]) await one.claim(place.lane(n))
       await other.claim(place.lane(0))
@@ -155,7 +155,7 @@ export function checkpointConformance(name: string, setup: () => CheckpointSetup
       expect(await other.claim(place.lane(0))).toEqual({ position: 3, state: [['s', 'k', '"other/0"']] })
     })
 
-    test('list has every lane of every version and group of the name, and of no other name', async () => {
+    test('list has every lane of every version and group of the name, and no other name', async () => {
       const [one, two, other] = [await open(`p${run}.1`), await open(`p${run}.2`), await open(`p${run}x.1`)]
       if (!one.list) return
       expect(await one.list()).toEqual([])
@@ -183,7 +183,7 @@ export function checkpointConformance(name: string, setup: () => CheckpointSetup
       await one.save(place.lane(0), delta(5))
     })
 
-    test('remove deletes one owner with its state; a process that still runs is fenced, a later one begins anew', async () => {
+    test('remove deletes one owner with its state; a running process is fenced, a later one starts from the beginning', async () => {
       const [one, two] = [await open(`p${run}.1`), await open(`p${run}.2`)]
       if (!one.remove) return
       for (const store of [one, two]) {
@@ -205,7 +205,7 @@ export function checkpointConformance(name: string, setup: () => CheckpointSetup
       await one.remove(`p${run}.9`)
     })
 
-    test('former finds what 0.1.0 kept without the group, takes it only at that position, and shuts 0.1.0 out', async () => {
+    test('former finds the checkpoint of 0.1.0 without a group, adopts it only at that position, and fences 0.1.0', async () => {
       const grouped = { ...place.lane(0), group: 'mine' }
       const ungrouped = { ...place.lane(0), group: undefined }
       const store = await open()
@@ -224,7 +224,7 @@ export function checkpointConformance(name: string, setup: () => CheckpointSetup
       expect(await store.former({ ...place.lane(0), group: `p${run}` }, 6)).toEqual({})
     })
 
-    test('lanes are saved at the same time', async () => {
+    test('lanes are saved concurrently', async () => {
       const store = await open()
       const lanes = [0, 1, 2, 3].map(n => place.lane(n))
       for (const lane of lanes) await store.claim(lane)

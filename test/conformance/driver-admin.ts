@@ -7,7 +7,7 @@ export function adminRows(makeDriver: () => Driver | Promise<Driver>): void {
   const drivers = new Drivers(makeDriver)
   afterEach(() => drivers.closeAll())
 
-  test('settings: those of the topic and those of the log are distinct; a change of one leaves the others unchanged', async () => {
+  test('settings: topic settings and log defaults are distinguished; changing one leaves the others unchanged', async () => {
     const driver = await drivers.driver()
     const topic = unique('conf')
     await driver.createTopics([{ topic, partitions: 1, replication: 1, config: { 'retention.ms': '60000', 'max.message.bytes': '5000' } }])
@@ -35,7 +35,7 @@ export function adminRows(makeDriver: () => Driver | Promise<Driver>): void {
     await until('the new partition is read', () => member.values.length === 1)
   })
 
-  test('a deleted topic is gone with its records; one of the same name begins anew', async () => {
+  test('a deleted topic is removed with its records; a new one of the same name starts empty', async () => {
     const driver = await drivers.driver()
     const topic = await newTopic(driver, 2)
     await produce(driver, [record(topic, 'old', { partition: 1 })])
@@ -46,7 +46,7 @@ export function adminRows(makeDriver: () => Driver | Promise<Driver>): void {
     expect(values(await readAll(driver, { topic, partition: 1 }))).toEqual(['new'])
   })
 
-  test("a group's members are seen, and its offsets are set only while it has none", async () => {
+  test('members of a group are listed, and its offsets can be set only while it has none', async () => {
     const driver = await drivers.driver()
     const topic = await newTopic(driver, 2)
     const group = unique('g')

@@ -121,7 +121,7 @@ async function copy(lane: Lane, batch: ConsumedBatch): Promise<void> {
   }
 }
 
-/** What became of the transaction only the checkpoint knows. */
+/** Only the checkpoint shows the outcome of the transaction. */
 async function rewind(lane: Lane, tp: TopicPartition): Promise<void> {
   if (lanes.get(tpKey(tp)) !== lane) return
   for (;;) {

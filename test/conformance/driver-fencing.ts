@@ -18,7 +18,7 @@ export function fencingRows(makeDriver: () => Driver | Promise<Driver>): void {
     return { driver, input, output, group, owner, seen, lane: laneOf(input, 0, group) }
   }
 
-  test('C: the lane can be claimed again and again, and each time works', async () => {
+  test('C: the lane can be claimed repeatedly', async () => {
     const { output, owner, seen, lane } = await setup()
     for (let n = 1; n <= 4; n++) {
       const transactor = await owner()
@@ -30,7 +30,7 @@ export function fencingRows(makeDriver: () => Driver | Promise<Driver>): void {
     await expect.poll(seen).toEqual(['1', '2', '3', '4'])
   })
 
-  test('C2: after a new claim the old owner can neither commit nor save; the new one is undisturbed', async () => {
+  test('C2: after a new claim the former owner can neither commit nor save; the new owner is not affected', async () => {
     const { driver, input, output, group, owner, seen, lane } = await setup()
     const [old, young] = [await owner(), await owner()]
     await old.claim(lane)
@@ -52,7 +52,7 @@ export function fencingRows(makeDriver: () => Driver | Promise<Driver>): void {
     expect(await (await owner()).claim(lane)).toEqual({ position: 2, state: [['s', 'k', '"young"']] })
   })
 
-  test('a zombie that only begins after it was fenced gets nothing through', async () => {
+  test('a fenced owner that begins a new transaction cannot write', async () => {
     const { output, owner, seen, lane } = await setup()
     const [old, young] = [await owner(), await owner()]
     await old.claim(lane)
@@ -69,7 +69,7 @@ export function fencingRows(makeDriver: () => Driver | Promise<Driver>): void {
     await expect.poll(seen).toEqual(['young'])
   })
 
-  test('what was under way when its own owner claimed the lane again, or gave it back, is fenced', async () => {
+  test('an open transaction is fenced when its owner claims the lane again or releases it', async () => {
     const { output, owner, seen, lane } = await setup()
     const transactor = await owner()
     for (const end of [() => transactor.claim(lane), () => transactor.release(lane)]) {
@@ -86,7 +86,7 @@ export function fencingRows(makeDriver: () => Driver | Promise<Driver>): void {
     await expect.poll(seen).toEqual(['good'])
   })
 
-  test('the transaction a dead owner left open does not hold readers up', async () => {
+  test('an open transaction of a dead owner does not block readers', async () => {
     const { output, owner, seen, lane } = await setup()
     const [dead, heir] = [await owner(), await owner()]
     await dead.claim(lane)
@@ -99,7 +99,7 @@ export function fencingRows(makeDriver: () => Driver | Promise<Driver>): void {
     await expect.poll(seen).toEqual(['heir'])
   })
 
-  test('fencing is per lane: the old owner keeps its other lanes', async () => {
+  test('fencing is per lane: the former owner keeps its other lanes', async () => {
     const { input, output, group, owner, seen, lane } = await setup()
     const other = laneOf(input, 1, group)
     const [old, young] = [await owner(), await owner()]
@@ -112,7 +112,7 @@ export function fencingRows(makeDriver: () => Driver | Promise<Driver>): void {
     await expect.poll(seen).toEqual(['other lane'])
   })
 
-  test('a released lane is refused until it is claimed again; claiming twice by oneself is fine', async () => {
+  test('a released lane is rejected until it is claimed again; the same owner may claim twice', async () => {
     const { output, owner, seen, lane } = await setup()
     const transactor = await owner()
     await transactor.claim(lane)

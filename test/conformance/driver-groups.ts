@@ -7,7 +7,7 @@ export function groupRows(makeDriver: () => Driver | Promise<Driver>): void {
   const drivers = new Drivers(makeDriver)
   afterEach(() => drivers.closeAll())
 
-  test('a new group starts at the earliest or at the latest record, as asked', async () => {
+  test('a new group starts at the earliest or the latest record, as configured', async () => {
     const driver = await drivers.driver()
     const topic = await newTopic(driver)
     await produce(driver, [record(topic, 'old')])
@@ -21,7 +21,7 @@ export function groupRows(makeDriver: () => Driver | Promise<Driver>): void {
     expect(latest.values).toEqual(['new'])
   })
 
-  test('commit stores offset and metadata; the next member of the group goes on there', async () => {
+  test('commit stores offset and metadata; the next member of the group continues there', async () => {
     const driver = await drivers.driver()
     const topic = await newTopic(driver, 2)
     const group = unique('g')
@@ -46,7 +46,7 @@ export function groupRows(makeDriver: () => Driver | Promise<Driver>): void {
     expect(second.values).toEqual(['8', '10', '12', '14', '16', '18'])
   })
 
-  test('offsets given by the assigned handler win over committed ones; nothing comes before it has resolved', async () => {
+  test('offsets from the assigned handler override committed ones; no record arrives before the handler has resolved', async () => {
     const driver = await drivers.driver()
     const topic = await newTopic(driver, 2)
     const group = unique('g')
@@ -82,7 +82,7 @@ export function groupRows(makeDriver: () => Driver | Promise<Driver>): void {
     expect(second.breaches).toEqual([])
   })
 
-  test('seek goes back, forward, and to the committed offset', async () => {
+  test('seek moves back, forward, and to the committed offset', async () => {
     const driver = await drivers.driver()
     const topic = await newTopic(driver)
     const tp = { topic, partition: 0 }
@@ -99,7 +99,7 @@ export function groupRows(makeDriver: () => Driver | Promise<Driver>): void {
         () => member.received.slice(before).some(m => m.offset === 999) && member.consumer.caughtUp(tp) !== false,
       )
       const offsets = member.received.slice(before).map(m => m.offset)
-      // What was on its way when we asked may come first; from the target on it is gapless.
+      // Records in flight during the seek may arrive first; from the target on there is no gap.
       const start = offsets.lastIndexOf(first)
       expect(offsets.slice(start)).toEqual(Array.from({ length: 1000 - first }, (_, i) => first + i))
     }
@@ -112,7 +112,7 @@ export function groupRows(makeDriver: () => Driver | Promise<Driver>): void {
     expect(member.breaches).toEqual([])
   })
 
-  test('caughtUp is true exactly when there is nothing left to read', async () => {
+  test('caughtUp is true exactly when no records are left', async () => {
     const driver = await drivers.driver()
     const topic = await newTopic(driver)
     const tp = { topic, partition: 0 }
@@ -150,7 +150,7 @@ export function groupRows(makeDriver: () => Driver | Promise<Driver>): void {
     expect(other.values).toEqual(['b0'])
   })
 
-  test('a topic that is not there yet is waited for, made by reading it, or its absence said clearly', async () => {
+  test('a missing topic is waited for, created by reading it, or reported as missing', async () => {
     const driver = await drivers.driver()
     const topic = unique('conf')
     const member = await Member.join(drivers, driver, { topics: [topic], group: unique('g') }).catch((error: Error) => error)

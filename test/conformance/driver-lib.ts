@@ -1,4 +1,4 @@
-/** Helpers of the driver suite: a group member that checks the contract's promises while it reads, and short ways to write and read. */
+/** Helpers of the driver suite: a group member that checks the contract while it reads, and short helpers to write and read. */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Header, LaneInfo, Message, Transaction, Transactor } from '../../src/contract/plugin.ts'
@@ -80,7 +80,7 @@ export async function produce(driver: Driver, records: readonly OutRecord[]): Pr
 }
 
 /**
- * Everything of a partition from `offset` on, by `Driver.read`. What a transaction has committed shows up a moment after `commit`
+ * Everything of a partition from `offset` on, by `Driver.read`. Committed records become visible shortly after `commit`
  * has resolved (a broker writes the markers then): `expect.poll`.
  */
 export async function readAll(
@@ -114,7 +114,7 @@ export const laneOf = (topic: string, partition: number, group: string): LaneInf
 export const begin = async (transactor: Transactor, lane: LaneInfo): Promise<Transaction & LogTransaction> =>
   (await transactor.begin(lane)) as Transaction & LogTransaction
 
-/** Waits for something that comes by itself; there is no event for it. @throws after `ms`, with what was being waited for. */
+/** Waits for a condition that has no event. @throws after `ms`, with the condition. */
 export async function until(what: string, condition: () => boolean | Promise<boolean>, ms = 90_000): Promise<void> {
   const deadline = performance.now() + ms
   while (!(await condition())) {

@@ -94,7 +94,7 @@ export function processRows(makeDriver: () => Driver | Promise<Driver>, child: C
     await drivers.closeAll()
   })
 
-  test('kill -9 in the middle of transactions leaves no half: the copy is exact', async () => {
+  test('kill -9 in the middle of transactions leaves no partial output: the copy is exact', async () => {
     const driver = await drivers.driver()
     const task: ChildTask = {
       ...child,

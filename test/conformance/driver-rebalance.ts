@@ -23,7 +23,7 @@ export function rebalanceRows(makeDriver: () => Driver | Promise<Driver>): void 
     expect([...a.breaches, ...b.breaches, ...c.breaches]).toEqual([])
   })
 
-  test('a member that commits without pause while others join and leave is not evicted, and every partition has an owner', async () => {
+  test('a member that commits continuously while others join and leave is not evicted, and every partition has an owner', async () => {
     const driver = await drivers.driver()
     const topic = await newTopic(driver, 4)
     const group = unique('g')
@@ -32,7 +32,7 @@ export function rebalanceRows(makeDriver: () => Driver | Promise<Driver>): void 
     let over = false
     const committing = Array.from({ length: 4 }, async (_, partition) => {
       while (!over) {
-        // One that was taken away refuses; the others go on.
+        // A revoked partition is rejected; the others continue.
         await a.consumer.commit([{ topic, partition, offset: 0 }]).catch(() => {})
         await new Promise(resolve => setTimeout(resolve, 1))
       }
@@ -80,7 +80,7 @@ export function rebalanceRows(makeDriver: () => Driver | Promise<Driver>): void 
     expect([...a.breaches, ...b.breaches, ...c.breaches]).toEqual([])
   })
 
-  test('the revoked handler is awaited: what it commits is where the new owner begins', async () => {
+  test('the revoked handler is awaited: the new owner begins at its commit', async () => {
     const driver = await drivers.driver()
     const topic = await newTopic(driver, 2)
     const group = unique('g')
@@ -116,7 +116,7 @@ export function rebalanceRows(makeDriver: () => Driver | Promise<Driver>): void 
     expect([...a.breaches, ...b.breaches]).toEqual([])
   })
 
-  test('while records flow and members come and go: nothing before assigned, nothing after revoked, nothing lost', async () => {
+  test('while records flow and members join and leave: no record before assigned, none after revoked, none lost', async () => {
     const driver = await drivers.driver()
     const topic = await newTopic(driver, 4)
     const group = unique('g')
@@ -162,7 +162,7 @@ export function rebalanceRows(makeDriver: () => Driver | Promise<Driver>): void 
     expect(members.flatMap(m => m.breaches)).toEqual([])
   })
 
-  test('a partition that was taken away cannot be committed any more', async () => {
+  test('a revoked partition cannot be committed', async () => {
     const driver = await drivers.driver()
     const topic = await newTopic(driver, 2)
     const group = unique('g')

@@ -18,7 +18,7 @@ export function recordRows(makeDriver: () => Driver | Promise<Driver>): void {
     ['the same key twice in a row, 1', { key: 'same', value: '1' }],
     ['the same key twice in a row, 2', { key: 'same', value: '2' }],
     ['time zero', { time: 0, value: 'epoch' }],
-    // Brokers refuse what is more than an hour ahead.
+    // Brokers reject timestamps more than an hour ahead.
     ['time ahead', { time: Date.now() + 1_800_000, value: 'future' }],
     [
       'headers',
@@ -45,7 +45,7 @@ export function recordRows(makeDriver: () => Driver | Promise<Driver>): void {
     ], // prettier-ignore
   ]
 
-  test('records come back byte for byte: keys, values, nulls, headers, times', async () => {
+  test('records are read back byte for byte: keys, values, nulls, headers, times', async () => {
     const driver = await drivers.driver()
     const topic = await newTopic(driver)
     const sent = samples.map(([, more]) => record(topic, null, more))
@@ -68,7 +68,7 @@ export function recordRows(makeDriver: () => Driver | Promise<Driver>): void {
     expect(member.breaches).toEqual([])
   })
 
-  test('order per partition is the order of the calls, without waiting between them', async () => {
+  test('the order per partition is the order of the calls, without waiting between them', async () => {
     const driver = await drivers.driver()
     const topic = await newTopic(driver, 4)
     const producer = await driver.producer(producerOptions)
@@ -86,7 +86,7 @@ export function recordRows(makeDriver: () => Driver | Promise<Driver>): void {
     expect(total).toBe(5000)
   })
 
-  test('G: 300 concurrent sends of one record each: none lost, none doubled', async () => {
+  test('G: 300 concurrent sends of one record each: none lost, none duplicated', async () => {
     const driver = await drivers.driver()
     const topic = await newTopic(driver, 3)
     const producer = await driver.producer(producerOptions)
@@ -97,7 +97,7 @@ export function recordRows(makeDriver: () => Driver | Promise<Driver>): void {
     }
   })
 
-  test('keys go where Java puts them; an explicit partition wins; a keyless send stays together', async () => {
+  test('keys choose the same partition as in Java; an explicit partition has priority; a send without keys stays together', async () => {
     const driver = await drivers.driver()
     const topic = await newTopic(driver, 7)
     const keys = ['21', 'foobar', 'a-little-bit-long-string', 'BTCUSDT', 'ключ', '', ...Array.from({ length: 60 }, (_, i) => `key-${i}`)]
@@ -118,7 +118,7 @@ export function recordRows(makeDriver: () => Driver | Promise<Driver>): void {
     expect(new Set(Array.from({ length: 20 }, (_, i) => at.get(`keyless ${i}`))).size).toBe(1)
   })
 
-  test('large records pass; what can never be written is named, the rest of the call is durable', async () => {
+  test('large records pass; unwritable records are named, and the rest of the call is durable', async () => {
     const driver = await drivers.driver()
     const topic = await newTopic(driver)
     const large = Buffer.alloc(900_000, 'x')
@@ -147,7 +147,7 @@ export function recordRows(makeDriver: () => Driver | Promise<Driver>): void {
     expect(values(await readAll(driver, { topic, partition: 0 }, 3))).toEqual(['still usable'])
   })
 
-  test('offsets: earliest, latest, and the first record at or after a time, also when times go back', async () => {
+  test('offsets: earliest, latest, and the first record at or after a time, also when timestamps decrease', async () => {
     const driver = await drivers.driver()
     const topic = await newTopic(driver, 2)
     const times = [1000, 2000, 1500, 3000, 2500, 4000]
@@ -178,7 +178,7 @@ export function recordRows(makeDriver: () => Driver | Promise<Driver>): void {
       expect((await driver.offsets(partitions.slice(0, 1), time)).get(`${topic}/0`), `time ${time}`).toBe(offset)
   })
 
-  test('read: from anywhere, in pages of about maxBytes, up to the end', async () => {
+  test('read: from any offset, in pages of about maxBytes, up to the end', async () => {
     const driver = await drivers.driver()
     const topic = await newTopic(driver)
     const tp = { topic, partition: 0 }
@@ -204,7 +204,7 @@ export function recordRows(makeDriver: () => Driver | Promise<Driver>): void {
     expect(await driver.read(tp, 1000, options)).toMatchObject({ messages: [], nextOffset: 1000, endOffset: 1000 })
   })
 
-  test('topics: made with their partitions, listed, and left alone when they exist', async () => {
+  test('topics: created with their partitions, listed, and unchanged if they exist', async () => {
     const driver = await drivers.driver()
     const [a, b] = [unique('conf'), unique('conf')]
     await driver.createTopics([
@@ -219,7 +219,7 @@ export function recordRows(makeDriver: () => Driver | Promise<Driver>): void {
     expect(values(await readAll(driver, { topic: b, partition: 0 }))).toEqual(['kept'])
   })
 
-  test('two drivers on one log see the same, under the same scope', async () => {
+  test('two drivers on one log see the same records in the same scope', async () => {
     const [one, two] = [await drivers.driver(), await drivers.driver()]
     expect(one.scope).toBe(two.scope)
     const topic = await newTopic(one)

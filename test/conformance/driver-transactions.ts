@@ -18,7 +18,7 @@ export function transactionRows(makeDriver: () => Driver | Promise<Driver>): voi
     return { driver, input, output, group, id, transactor, lane }
   }
 
-  test('A: readers see what was committed and nothing of what was aborted, interleaved', async () => {
+  test('A: readers see committed records and no aborted ones, interleaved', async () => {
     const { driver, output, lane, transactor } = await setup()
     await transactor.claim(lane)
     let position = 0
@@ -58,7 +58,7 @@ export function transactionRows(makeDriver: () => Driver | Promise<Driver>): voi
     expect(member.values).toEqual(['c1'])
   })
 
-  test('an open transaction shows no records and blocks no other writer', async () => {
+  test('the records of an open transaction are invisible, and it blocks no other writer', async () => {
     const { driver, input, output, group, lane, transactor } = await setup(2)
     const other = laneOf(input, 1, group)
     await transactor.claim(lane)
@@ -74,7 +74,7 @@ export function transactionRows(makeDriver: () => Driver | Promise<Driver>): voi
     await expect.poll(async () => values(await readAll(driver, { topic: output, partition: 0 }))).toEqual(['pending'])
   })
 
-  test('outputs, state and group offset are one: all after a commit, none after an abort', async () => {
+  test('outputs, state and group offset are atomic: all after a commit, none after an abort', async () => {
     const { driver, input, output, group, id, lane, transactor } = await setup()
     const tp = { topic: input, partition: 0 }
     expect(await transactor.claim(lane)).toBeUndefined()
@@ -91,7 +91,7 @@ export function transactionRows(makeDriver: () => Driver | Promise<Driver>): voi
     expect(await again.claim(lane)).toEqual({ position: 17, state: [['windows', 'BTC', '{"open":1}']] })
   })
 
-  test('claim gives back exactly the live state: overwritten, deleted and deleted-and-set-again keys, odd names', async () => {
+  test('claim returns exactly the live state: overwritten, deleted and recreated keys, unusual names', async () => {
     const { id, lane, transactor } = await setup()
     await transactor.claim(lane)
     const deltas: CheckpointDelta[] = [
@@ -154,7 +154,7 @@ export function transactionRows(makeDriver: () => Driver | Promise<Driver>): voi
     expect(state.map(s => [...s]).toSorted()).toEqual(expected.toSorted())
   })
 
-  test('empty transactions and plain saves move the position', async () => {
+  test('empty transactions and plain saves advance the position', async () => {
     const { driver, input, group, lane, transactor } = await setup()
     await transactor.claim(lane)
     for (let position = 1; position <= 5; position++) await (await begin(transactor, lane)).commit(at(position))
@@ -177,7 +177,7 @@ export function transactionRows(makeDriver: () => Driver | Promise<Driver>): voi
         .toEqual(Array.from({ length: 2_000 }, (_, i) => `${partition}-${i}`))
   })
 
-  test('lanes commit at the same time and do not disturb each other', async () => {
+  test('lanes commit concurrently without affecting each other', async () => {
     const { driver, input, output, group, transactor } = await setup(4)
     const run = async (partition: number) => {
       const lane = laneOf(input, partition, group)
@@ -198,7 +198,7 @@ export function transactionRows(makeDriver: () => Driver | Promise<Driver>): voi
     }
   })
 
-  test('a record that can never be written is named; the transaction can still be aborted, and the lane goes on', async () => {
+  test('an unwritable record is named; the transaction can be aborted, and the lane continues', async () => {
     const { driver, output, lane, transactor } = await setup()
     await transactor.claim(lane)
     const transaction = await begin(transactor, lane)

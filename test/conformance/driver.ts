@@ -1,8 +1,8 @@
 /**
- * What a log driver promises, as tests: `driverConformance(name, makeDriver, child)`. Every driver of the `kafka` connector runs
+ * The contract of a log driver, as tests: `driverConformance(name, makeDriver, child)`. Every driver of the `kafka` connector runs
  * through all rows; the characters that number them are those of the comparison of clients (docs/adr).
  *
- * `makeDriver` is called several times per test and must each time connect anew to the same log. Lanes of the log have their
+ * `makeDriver` is called several times per test and must open a new connection to the same log each time. Lanes of the log have their
  * next offset, a number, as position.
  */
 import { describe } from 'vitest'

@@ -1,4 +1,4 @@
-/** Connector × TLS failure → what is said: real TLS servers, which fail in each way that a server can. */
+/** Connector × TLS failure → message: real TLS servers with each kind of failure. */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import type { AddressInfo } from 'node:net'
@@ -79,7 +79,7 @@ beforeAll(async () => {
     'postgres plain text',
     createServer(socket => socket.once('data', () => socket.end('N'))),
   )
-  // What pg_hba.conf without an entry for plain text answers.
+  // The response if pg_hba.conf has no entry for unencrypted connections.
   const fields = ['SFATAL', 'VFATAL', 'C28000', 'Mno pg_hba.conf entry for host "127.0.0.1", user "u", database "d", no encryption', '']
   const body = Buffer.from(fields.map(f => `${f}\0`).join(''))
   const head = Buffer.alloc(5)
@@ -119,7 +119,7 @@ const HTTP = {
   concurrency: 1,
 }
 
-/** Connects, and gives what is said: what is wrong; what to set. */
+/** Connects and returns the message: the error and the setting to change. */
 const CONNECTORS: Record<string, (failure: Failure) => Promise<string>> = {
   kafka: failure =>
     said(
@@ -154,7 +154,7 @@ const CONNECTORS: Record<string, (failure: Failure) => Promise<string>> = {
     return said(client.send({ url, items: [item] }, AbortSignal.timeout(10_000)))
   },
   http: failure => {
-    // What NODE_EXTRA_CA_CERTS sets for a process.
+    // The effect of NODE_EXTRA_CA_CERTS on a process.
     setDefaultCACertificates(failure === 'CA' ? CAS : [...CAS, pem('ca.pem').toString()])
     const url = `${failure === 'TLS' ? 'http' : 'https'}://127.0.0.1:${portOf(failure)}/x`
     const client = new Client({ ...HTTP, url } as unknown as HttpSinkConfig, fakeContext('x'))
@@ -208,7 +208,7 @@ describe.each(Object.keys(CONNECTORS))('%s', connector => {
   })
 })
 
-test('http: runner check makes the handshake', async () => {
+test('http: runner check performs the TLS handshake', async () => {
   const check = (failure: Failure) => checkHost({ url: `https://127.0.0.1:${portOf(failure)}/x` } as HttpSinkConfig, context())
   expect(await check('expired')).toMatchObject([
     { ok: false, detail: "the server's certificate has expired", fix: expect.stringContaining('renew') },
@@ -227,7 +227,7 @@ test.each([
   'The plain HTTP request was sent to HTTPS port',
   'Client sent an HTTP request to an HTTPS server.',
   "Reason: You're speaking plain HTTP to an SSL-enabled server port.",
-])('http: a 400 that says "%s" stops the pipeline, and no record is a dead letter', async text => {
+])('http: a 400 with "%s" stops the pipeline and dead-letters no record', async text => {
   const body = `HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: ${text.length}\r\n\r\n${text}`
   await listen(
     text,

@@ -1,4 +1,4 @@
-/** The tables of codes, the code that uses them and their page say the same, in both directions. */
+/** The tables of error codes, their uses and their page match, in both directions. */
 import { globSync, readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -26,12 +26,12 @@ const docs = Object.entries(ERRORS) as [string, ErrorDoc][]
 test.each([
   ['CONFIG_', CODES, /'(CONFIG_[A-Z_]+)'/g],
   ['PIPE_', ERRORS, /'(PIPE_[A-Z_]+)'/g],
-] as const)('%s: every code in use is in the table, and every code of the table is in use', (_, table, pattern) => {
+] as const)('%s: every code in use is in the table, and vice versa', (_, table, pattern) => {
   const found = used(pattern)
   expect([...found.keys()].sort()).toEqual(Object.keys(table).sort())
 })
 
-test('the page has every code once, in the order of the tables', () => {
+test('the page lists every code once, in the order of the tables', () => {
   expect([...page.matchAll(/^### ((?:CONFIG|PIPE)_\w+)$/gm)].map(m => m[1])).toEqual([...Object.keys(CODES), ...Object.keys(ERRORS)])
 })
 
@@ -43,7 +43,7 @@ const classes = Object.entries(contract as Record<string, unknown>).filter(
 describe.each(classes)('%s', (name, Class) => {
   const error = name === 'BatchError' ? new Class(new Map([[0, new Error('x')]])) : new Class('x')
   const doc = (ERRORS as Record<string, ErrorDoc>)[error.code]
-  test('is as the table says', () => {
+  test('matches the table', () => {
     expect({ class: name, retryable: error.retryable, exit: exitCodeOf(error) }).toEqual({
       class: doc.class,
       retryable: doc.retryable,
@@ -52,20 +52,20 @@ describe.each(classes)('%s', (name, Class) => {
   })
 })
 
-test('every class of the table exists, and belongs to its code only', () => {
+test('every class of the table exists, and only its code uses it', () => {
   const own = docs.map(([, d]) => d.class).filter(c => c !== 'PipelineError')
   expect(new Set(own).size).toBe(own.length)
   const defined = sources.flatMap(([, text]) => [...text.matchAll(/class (\w+) extends (?:Pipeline|Environment)Error/g)].map(m => m[1]))
   for (const name of own) expect(defined, name).toContain(name)
 })
 
-test('error types: what dead letters carry is in the table of the page, and the other way round', () => {
+test('error types: dead letters use exactly the types in the table of the page', () => {
   const listed = [...page.slice(page.indexOf('## Error types')).matchAll(/^\| `(\w+)` \|/gm)].map(m => m[1])
   const made = docs.filter(([code, d]) => d.ends === 'record' && code !== 'PIPE_BATCH').map(([code]) => typeOfCode(code))
   expect(listed).toEqual(made)
   expect(errorType(new contract.DecodeError('x'))).toBe('decode')
   expect(errorType(new TypeError('x'))).toBe('TypeError')
-  // What pipelines and their documentation expect of dead letters.
+  // The types that pipelines and their documentation expect in dead letters.
   const files = ['pipelines', 'examples', 'docs/guide', 'docs/flows'].flatMap(f => globSync(`${f}/**/*.{yaml,md}`, { cwd: root }))
   const expected = files.flatMap(f => [...read(f).matchAll(/error_type: ([a-z_]+)/g)].map(m => [m[1], f] as const))
   expect(expected.length).toBeGreaterThan(5)

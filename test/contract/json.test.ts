@@ -65,7 +65,7 @@ const jsonText = fc.letrec(tie => ({
     .map(fields => `{${fields.map(([k, v]) => `${JSON.stringify(k)}:${v}`).join(',')}}`),
 })).value as fc.Arbitrary<string>
 
-describe('numbers keep the digits they came with', () => {
+describe('numbers keep their original digits', () => {
   test.each([
     '9007199254740993',
     '12345678901234567.89',
@@ -98,7 +98,7 @@ describe('numbers keep the digits they came with', () => {
     '0.30000000000000004',
   ])('%s is a plain number: a double prints it as it is', n => expect((read(`[${n}]`).value as unknown[])[0]).toBe(Number(n)))
 
-  test('whatever JSON comes leaves as it came', () => {
+  test('any JSON input is written unchanged', () => {
     fc.assert(
       fc.property(jsonText, json => {
         // JSON.stringify has one way to escape; the digits are all that is at stake.
@@ -109,7 +109,7 @@ describe('numbers keep the digits they came with', () => {
     )
   })
 
-  test('the value is that of JSON.parse, for white space anywhere, repeated keys and what is malformed', () => {
+  test('the value equals that of JSON.parse, also with white space, repeated keys and malformed input', () => {
     const plain = (v: unknown): unknown => {
       if (v instanceof ExactNumber) return Number(v) + 0
       if (typeof v === 'number') return v + 0
@@ -148,13 +148,13 @@ describe('numbers keep the digits they came with', () => {
     ['{"y":1,"ab\\\\":2}', '{"y":1,"ab\\u0063":1.10}', '{"y":1,"abc":1.10}'],
     ['{"z":1,"a\\\\u0":2}', '{"z":1,"a\\u0062cd" :[{"\\"":"\\\\"}],"__proto\\u005f_":1}', '{"z":1,"abcd":[{"\\"":"\\\\"}],"__proto__":1}'],
     ['{"w":1,"\\\\":2}', '{"w":1,"\\n":"\x7f","\\n":-0}', '{"w":1,"\\n":-0}'],
-  ])('V8 takes a name with an escape for one of an earlier object: after %s, %s is right', (before, record, expected) => {
+  ])('V8 takes a name with an escape for one of an earlier object: after %s, %s is parsed correctly', (before, record, expected) => {
     JSON.parse(before)
     expect(rewritten(record)).toBe(expected)
     expect(encodeJson(parseJson(record))).toBe(expected)
   })
 
-  test('the scan of the bytes never misses a number', () => {
+  test('the byte scan detects every number', () => {
     fc.assert(
       fc.property(jsonText, json => {
         const need = inspect(Buffer.from(json), 256)
@@ -167,7 +167,7 @@ describe('numbers keep the digits they came with', () => {
 })
 
 describe('ExactNumber', () => {
-  test('only what is a JSON number', () => {
+  test('accepts only JSON numbers', () => {
     for (const bad of ['', '1.', '.5', '+1', '01', 'NaN', '1e', ' 1', '"1"']) expect(() => new ExactNumber(bad)).toThrow(TypeError)
   })
 
@@ -192,7 +192,7 @@ describe('ExactNumber', () => {
     )
   })
 
-  test('one text for all spellings of a value', () => {
+  test('has one text for all spellings of a value', () => {
     const same = [
       ['1.10', '1.1', '11e-1', '0.11E+1'],
       ['9007199254740993', '9007199254740993.0', '9007199254740.993e3'],
@@ -205,7 +205,7 @@ describe('ExactNumber', () => {
     expect(canonicalText(new ExactNumber('1e400'))).toBe('1e400')
   })
 
-  test('as a double where that is enough', () => {
+  test('converts to a double where that is exact enough', () => {
     expect([toDouble(new ExactNumber('1.10')), toDouble(2), toDouble('2'), Number(new ExactNumber('1e400'))]).toEqual([
       1.1,
       2,
@@ -216,10 +216,10 @@ describe('ExactNumber', () => {
   })
 })
 
-describe('depth and what JSON cannot say', () => {
+describe('depth and values that JSON cannot represent', () => {
   const nested = (depth: number): string => '['.repeat(depth) + ']'.repeat(depth)
 
-  test('256 levels, more is a DecodeError that says how to allow it', () => {
+  test('256 levels are accepted, more is a DecodeError with the setting to change', () => {
     expect(() => read(nested(256)).value).not.toThrow()
     expect(() => read(nested(257)).value).toThrow(DecodeError)
     expect(() => read(nested(257)).value).toThrow('limits: { depth')
@@ -263,7 +263,7 @@ test('JSONTestSuite: 283 of 283', () => {
   expect(right).toBe(283)
 })
 
-test('numbers whose exponents no double holds are compared by value, and have keys of their own', () => {
+test('numbers with exponents beyond the double range are compared by value, and have separate keys', () => {
   const far = ['1e99999999999999999998', '1e99999999999999999999', '10e99999999999999999999', '1.5e-99999999999999999999'].map(
     t => new ExactNumber(t),
   )

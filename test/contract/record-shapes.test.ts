@@ -1,4 +1,4 @@
-/** Records of a known shape have the values that parsing them gives; everything else is left to the parser. */
+/** Records of a known shape have the values of the parser; all others go to the parser. */
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { ExactNumber, parseJson } from '../../src/contract/plugin.ts'
@@ -62,7 +62,7 @@ const read = (p: Buffer, depth: number): unknown => {
   }
 }
 
-it('gives the value that the parser gives, or none', () => {
+it('returns the same value as the parser, or no value', () => {
   let known = 0
   fc.assert(
     fc.property(form, fc.array(fc.array(scalar, { minLength: 4, maxLength: 4 }), { minLength: 2, maxLength: 20 }), (shape, rows) => {
@@ -87,7 +87,7 @@ const values = (list: readonly string[], depth = 256): unknown[] => {
   return list.map(each => shapes.parse(Buffer.from(each)))
 }
 
-it('reads a record like the one before', () => {
+it('reads a record with the shape of the previous one', () => {
   expect(values(['{"a":1,"b":"x"}', '{"a":2.5,"b":null}', '{"a":true,"b":1.10}', '{"a":[],"b":1}'])).toStrictEqual([
     undefined,
     { a: 2.5, b: null },
@@ -107,13 +107,13 @@ it('has no shape for a record nested more deeply than allowed', () => {
   expect(values(list, 2)).toStrictEqual([undefined, undefined])
 })
 
-it('keeps equal texts apart that have one hash', () => {
+it('distinguishes texts with equal hashes', () => {
   // Upward and downward: a text may be the beginning of the one before it.
   const list = Array.from({ length: 6000 }, (_, i) => `{"a":"${Math.abs(3000 - i).toString(6)}"}`)
   expect(values(list).slice(1)).toStrictEqual(list.slice(1).map(each => JSON.parse(each) as unknown))
 })
 
-it('keeps no part of the buffer that a record came in', () => {
+it('retains no part of the input buffer', () => {
   const buffer = Buffer.from('{"a":1}{"a":2}')
   const shapes = new RecordShapes(256)
   shapes.parse(buffer.subarray(0, 7))

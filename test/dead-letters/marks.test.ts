@@ -9,7 +9,7 @@ const log = fc.array(
   { maxLength: 300 },
 )
 
-test('what was marked is done, nothing else that is there is; also after each restart; all done: hardly more than the lower mark is kept', () => {
+test('marked dead letters are done, and no others, also after each restart; after all are marked, little more than the lower mark is stored', () => {
   fc.assert(
     fc.property(log, steps => {
       let at = -1
@@ -41,7 +41,7 @@ test('what was marked is done, nothing else that is there is; also after each re
   )
 })
 
-test('marks of a longer topic are void', () => {
+test('marks beyond the end of the topic are ignored', () => {
   const marks = new Marks(new Map<string, number>([['low', 10]]) as never)
   marks.fit(10)
   expect(marks.has(9)).toBe(true)

@@ -1,4 +1,4 @@
-/** Links of the documentation lead somewhere: files exist, and so do the headings they name. */
+/** Links in the documentation are valid: their files and headings exist. */
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
@@ -30,11 +30,11 @@ function anchors(text: string): Set<string> {
   return found
 }
 
-test('the documentation is there', () => {
+test('the documentation exists', () => {
   expect(files).toEqual(expect.arrayContaining(['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'docs/guide/plugins.md']))
 })
 
-test.each(files)('links of %s', file => {
+test.each(files)('links of %s exist', file => {
   const broken: string[] = []
   for (const [, target] of prose(readFileSync(join(root, file), 'utf8')).matchAll(/\]\(<?([^)\s>]+)>?(?: "[^"]*")?\)/g)) {
     if (/^[a-z][a-z0-9+.-]*:/i.test(target)) continue

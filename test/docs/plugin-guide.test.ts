@@ -26,7 +26,7 @@ function contains(file: readonly string[], part: readonly string[]): boolean {
   return file.some((_, i) => withoutIndent(file.slice(i, i + part.length)) === wanted)
 }
 
-test('every block of code says where it is from', () => {
+test('every code block names its file', () => {
   expect(blocks.length).toBeGreaterThan(12)
   expect(blocks.filter(({ how, language }) => how === undefined && language !== 'text').map(b => b.text)).toEqual([])
 })

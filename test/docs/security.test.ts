@@ -13,7 +13,7 @@ const rows = section
   .slice(1)
   .map(line => line.slice(2, -2).split(/ \| /))
 
-test('the table is read', () => {
+test('the table is parsed', () => {
   expect(rows.length).toBeGreaterThan(25)
   expect(rows.filter(row => row.length !== 3)).toEqual([])
 })

@@ -1,4 +1,4 @@
-/** Mistakes of plugin authors that used to lose records without a word, or to end in a message without a place: each ends the run, with the step and what to do. */
+/** Mistakes of plugin authors that used to lose records silently, or gave an error without a location: each ends the run with the step and a fix. */
 import { beforeAll, describe, expect, test } from 'vitest'
 import { defineSink, defineSource, defineTransform, MemoryChannel, Message, type Plugin, run, validate } from 'pipeline-runner'
 import { tempDir } from '../support/runner.ts'
@@ -8,7 +8,7 @@ beforeAll(() => {
 })
 
 let count = 0
-/** What a pipeline with this plugin, which is called `own`, ends with. */
+/** The error of a pipeline with this plugin, which is named `own`. */
 async function endOf(plugin: Plugin, env: { records?: number } = {}): Promise<{ error: string | undefined; out: unknown[] }> {
   const section = { source: 'sources', transform: 'transforms', sink: 'sinks' }[plugin.kind]
   const pipeline = { name: `mistake-${++count}`, sources: [{ memory: 'in' }], sinks: [{ memory: 'out' }], [section]: [{ own: {} }] }
@@ -49,13 +49,13 @@ describe('a transform', () => {
       /emitTo: 'x' is not a port of the plugin: it does not declare any/,
     ],
     [
-      'emits to another port than those it declares',
+      'emits to a port other than those it declares',
       transform((m, out) => out.emitTo('x', m), { ports: () => ['a', 'b'] }),
       /it declares a, b; add it to the result of `ports`/,
     ],
     ['has state without stateful', transform(() => {}, { stateful: false }), /create threw Error at .*must set `stateful: true`/],
     [
-      'has a key of state that is a number',
+      'has a state key that is a number',
       transform((_, _out, s) => s.set(5, 5), { stateful: true }),
       /a key of state must be a string, got a number/,
     ],
@@ -70,7 +70,7 @@ describe('a transform', () => {
     expect(out).toEqual([])
   })
 
-  test('that emits after process has returned gets an error, at the call', async () => {
+  test('gets an error at the call if it emits after process has returned', async () => {
     const late: unknown[] = []
     const { promise, resolve } = Promise.withResolvers<void>()
     const plugin = transform((m, out) => {
@@ -88,12 +88,12 @@ describe('a transform', () => {
     expect(late).toEqual([expect.objectContaining({ message: expect.stringMatching(/^step 'own' .*: emit was called after the call/) })])
   })
 
-  test.each(['emit', 'emitTo', 'fail'])('that calls %s late and swallows the error ends the run all the same', async method => {
+  test.each(['emit', 'emitTo', 'fail'])('that calls %s late and catches the error still ends the run', async method => {
     const args: Record<string, (m: Message) => unknown[]> = { emit: m => [m], emitTo: m => ['a', m], fail: m => [m, new Error('no')] }
     let calls = 0
     const plugin = transform(
       (m, out) => {
-        // Later calls of the plugin are under way by then: what belongs to an earlier one has no place in them either.
+        // Later calls of the plugin are under way by then: the output of an earlier call must not be in them either.
         if (calls++ === 0)
           Promise.resolve()
             .then(() => out[method](...args[method](m)))
@@ -106,7 +106,7 @@ describe('a transform', () => {
     )
   })
 
-  test('that keeps its output cannot emit in a later call', async () => {
+  test('cannot emit in a later call through an output it kept', async () => {
     let kept: any
     const plugin = defineTransform({
       type: 'own',
@@ -181,21 +181,25 @@ describe('a source', () => {
       source({ lane: 'x' }),
       /^step 'own' .*: read threw TypeError.*: the batch is of lane 'x', .* it has claimed l\n/,
     ],
-    ['has no position', source({ position: undefined }), /the position of the batch cannot be saved as JSON: it is undefined/],
     [
-      'has a position that is not JSON',
+      'returns a batch without a position',
+      source({ position: undefined }),
+      /the position of the batch cannot be saved as JSON: it is undefined/,
+    ],
+    [
+      'returns a position that is not JSON',
       source({ position: 5n }),
       /the position of the batch cannot be saved as JSON: it contains a BigInt/,
     ],
-    ['makes messages of its own', source({ messages: [{ value: 1 }] }), /a message that is not a Message/],
-    ['has no time', source({ messages: [record(0, Number.NaN)] }), /a message with the time NaN/],
+    ['returns plain objects as messages', source({ messages: [{ value: 1 }] }), /a message that is not a Message/],
+    ['returns a message without a time', source({ messages: [record(0, Number.NaN)] }), /a message with the time NaN/],
     [
-      'has texts for bytes',
+      'returns strings instead of bytes',
       source({ messages: [Message.fromRecord('1' as never, null, 1, undefined, 0, origin)] }),
       /must be a Buffer, or null/,
     ],
     [
-      'has no origin',
+      'returns a message without an origin',
       source({ messages: [Message.fromRecord(Buffer.from('1'), null, 1, undefined, 0, undefined as never)] }),
       /without an origin/,
     ],
@@ -206,12 +210,12 @@ describe('a source', () => {
     expect(out).toEqual([])
   })
 
-  test('that is right', async () => {
+  test('without mistakes runs', async () => {
     expect(await endOf(source({}))).toEqual({ error: undefined, out: [{ n: 0 }] })
   })
 })
 
-describe('what a plugin answers about a config is checked with the file', () => {
+describe('results of validateConfig in a plugin are checked with the file', () => {
   const boom = (): never => {
     throw new TypeError('boom')
   }

@@ -38,7 +38,7 @@ describe('run', () => {
     expect(pipeline.status()).toMatchObject({ state: 'ended', status: 'not_ready', problems: ['the pipeline has ended'], in: 3 })
   })
 
-  it('takes plugins of the program, and says which one cannot be used', async () => {
+  it('accepts plugins of the program, and names an unusable one', async () => {
     const tripling = defineTransform({
       type: 'tripling',
       schema: { type: 'object', additionalProperties: false },
@@ -73,7 +73,7 @@ describe('run', () => {
     ])
   })
 
-  it('takes a path, a URL, YAML text and an object', async () => {
+  it('accepts a path, a URL, YAML text and an object', async () => {
     const folder = tempDir()
     const yaml = JSON.stringify(doubling(), undefined, 1)
     const file = join(folder, 'double.yaml')
@@ -88,7 +88,7 @@ describe('run', () => {
     }
   })
 
-  it('runs several pipelines of different names at once, one feeding the other; a name that runs is refused', async () => {
+  it('runs several pipelines of different names at once, one feeding the other; a name in use is an error', async () => {
     const memory = channels()
     const between = new MemoryChannel()
     const first = await run(doubling('first'), { memory: { ...memory, out: between } })
@@ -104,7 +104,7 @@ describe('run', () => {
     await (await run(doubling('first'), { memory: channels() })).stop()
   })
 
-  it('stops by a signal, and does not start on one that is aborted', async () => {
+  it('stops on a signal, and does not start with an aborted one', async () => {
     const memory = channels()
     const controller = new AbortController()
     const pipeline = await run(doubling(), { memory, signal: controller.signal })
@@ -134,7 +134,7 @@ describe('run', () => {
     expect(error).toBeInstanceOf(Error)
   })
 
-  it('what a pipeline had not committed when it was aborted is read by the next run', async () => {
+  it("an aborted pipeline's uncommitted records are read by the next run", async () => {
     const memory = channels()
     const pipeline = await run({ ...doubling('aborted'), commit_interval: '1h' }, { memory })
     await memory.in.send({ value: { n: 1 } })
@@ -147,7 +147,7 @@ describe('run', () => {
     await again.stop()
   })
 
-  it('a verdict rejects, with the reports at hand', async () => {
+  it('a failed verdict rejects, and the error has the reports', async () => {
     const memory = { left: new MemoryChannel(), right: new MemoryChannel(), out: new MemoryChannel() }
     const pipeline = await run(
       {
@@ -166,7 +166,7 @@ describe('run', () => {
     expect(pipeline.reports).toMatchObject([{ pipeline: 'verdict', step: 'reconcile', ok: false }])
   })
 
-  it('serves its metrics as a registry that merges with the program’s own', async () => {
+  it('serves its metrics as a registry that merges with that of the program', async () => {
     const memory = channels()
     await using pipeline = await run(doubling('metered'), { memory })
     await memory.in.send({ value: { n: 1 } })
@@ -179,14 +179,14 @@ describe('run', () => {
     expect(merged.match(/runner_step_messages_out_total\{.*kind="sink"\} 1/)?.[0].replace(/step="[^"]*"/, 'step="memory_2"')).toBe(line)
   })
 
-  it('a channel that is missing, or that no step uses, is refused', async () => {
+  it('a channel that is missing, or that no step uses, is an error', async () => {
     const { dead, ...two } = channels()
     await expect(run(doubling(), { memory: two })).rejects.toThrow("uses the channel 'dead', which is not given")
     await expect(run(doubling())).rejects.toThrow("uses the channel 'in', which is not given")
     await expect(run(doubling(), { memory: { ...two, dead, inn: dead } })).rejects.toThrow("does not use the channel 'inn'")
   })
 
-  it('variables come from env when it is given, and a wrong option is refused', async () => {
+  it('variables come from env if it is set, and an invalid option is an error', async () => {
     const memory = channels()
     const config = { ...doubling(), name: '${NAME}' }
     const pipeline = await run(config, { memory, env: { NAME: 'from-env' } })
@@ -198,7 +198,7 @@ describe('run', () => {
     await expect(run(doubling(), { memory, from: 5, to: 5 })).rejects.toThrow('from must be earlier than to')
   })
 
-  it('listens to no signal of the process and sets no exit code', async () => {
+  it('handles no signal of the process and sets no exit code', async () => {
     const events = ['SIGINT', 'SIGTERM', 'exit', 'uncaughtException', 'unhandledRejection']
     const before = events.map(e => process.listenerCount(e))
     const pipeline = await run(doubling(), { memory: channels() })
@@ -209,7 +209,7 @@ describe('run', () => {
 })
 
 describe('memory channels', () => {
-  it('hold their capacity: the pipeline waits for who takes, the sender for the pipeline', async () => {
+  it('are bounded: the pipeline waits for the receiver, the sender waits for the pipeline', async () => {
     const memory = channels(5)
     const pipeline = await run(doubling(), { memory })
     let sent = 0
@@ -239,7 +239,7 @@ describe('memory channels', () => {
     expect(valuesOf(out)).toEqual(Array.from({ length: 20 }, (_, n) => ({ n: n * 2 })))
   })
 
-  it('have one reader, and take nothing once they are ended', async () => {
+  it('have one reader, and reject records after their end', async () => {
     const memory = channels()
     const first = await run(doubling(), { memory })
     await memory.in.send({ value: { n: 1 } })
@@ -254,7 +254,7 @@ describe('memory channels', () => {
 })
 
 describe('problems of an object', () => {
-  it('are at paths, with what was meant', async () => {
+  it('have paths and suggestions', async () => {
     const config = { ...doubling('paths'), sinks: [{ memory: { chanel: 'out' } }, { stdout: new Date(0) }, { stdout: {}, when: 'n >' }] }
     const { ok, problems } = await validate(config)
     expect(ok).toBe(false)
@@ -273,7 +273,7 @@ describe('problems of an object', () => {
     expect((error as Error).message).not.toMatch(/:\d+:\d+/)
   })
 
-  it('undefined omits its key; a value that is not plain data, or that contains itself, is refused', async () => {
+  it('undefined omits its key; a value that is not plain data, and a circular one, are errors', async () => {
     expect(await validate({ ...doubling(), description: undefined })).toEqual({ ok: true, problems: [] })
     const loop: Record<string, unknown> = doubling()
     loop.transforms = [loop]
@@ -292,7 +292,7 @@ describe('problems of an object', () => {
     )
   })
 
-  it('an object and the file it stands for are the same pipeline', async () => {
+  it('an object and the equivalent file are the same pipeline', async () => {
     const config = doubling('same')
     const [a, b] = await Promise.all([explain(config), explain(JSON.stringify(config))])
     expect(a.hash).toBe(b.hash)
@@ -311,7 +311,7 @@ describe('test', () => {
     ],
   }
 
-  it('runs tests given as an object or a text, of a pipeline given as an object', async () => {
+  it('runs tests given as an object or a string, of a pipeline given as an object', async () => {
     for (const input of [tests, JSON.stringify(tests)]) {
       const report = await test(input, { pipeline: doubling() })
       expect(report.ok).toBe(false)
@@ -325,7 +325,7 @@ describe('test', () => {
     expect((await test(tests, { pipeline: doubling(), filter: 'doubles' })).ok).toBe(true)
   })
 
-  it('refuses what cannot be run', async () => {
+  it('rejects tests that cannot run', async () => {
     await expect(test(tests)).rejects.toThrow('must name their pipeline file')
     await expect(test({ tests: [] }, { pipeline: doubling() })).rejects.toBeInstanceOf(ConfigError)
     await expect(test('no.test.yaml')).rejects.toThrow('no.test.yaml cannot be read')
@@ -333,7 +333,7 @@ describe('test', () => {
   })
 })
 
-it('the result of a one-shot is a metric until it was looked at, at most for metrics.linger', async () => {
+it('the result of a one-shot run is a metric until it is scraped, for at most metrics.linger', async () => {
   const [port] = await freePorts(1)
   const reporting = defineTransform({
     type: 'reporting',

@@ -48,7 +48,7 @@ const pipeline = pipelineOf({
 })
 const plain = (_style: string, text: string): string => text
 
-it('has what each step with state does when records are missing', () => {
+it('shows the effect of missing records for each stateful step', () => {
   const type = (type: string, over: object = {}) => ({ kind: 'transform', type, schema: {}, stateful: true, create: () => ({}), ...over })
   const survives = { survivesGap: (c: { on_gap: string }) => c.on_gap !== 'stop' }
   const e = explain(
@@ -96,7 +96,7 @@ describe('the description', () => {
     })
   })
 
-  it('has the edges with what each promises', () => {
+  it('has the edges with the guarantee of each', () => {
     expect(e.edges).toEqual([
       { from: 'log', to: 'filter' },
       { from: 'filter', to: 'bars' },
@@ -115,20 +115,20 @@ describe('the description', () => {
     ])
   })
 
-  it('names sizes by the unit that fits', () => {
+  it('shows sizes in the largest exact unit', () => {
     expect([1, 1024, 1000, 10_485_760, 1500, 0].map(formatSize)).toEqual(['1B', '1KiB', '1KB', '10MiB', '1500B', '0B'])
   })
 })
 
 describe('every format', () => {
-  it('keeps secrets to itself', async () => {
+  it('hides secrets', async () => {
     const e = explain(pipeline)
     for (const text of [toText(e, plain), toMermaid(e), await toSvg(e), JSON.stringify(e)]) expect(text).not.toContain('canary')
   })
 })
 
 describe('text', () => {
-  it('shows the graph, the promises with reasons, the configs', () => {
+  it('shows the graph, the guarantees with reasons, and the configs', () => {
     const text = toText(explain(pipeline), plain)
     expect(text.split('\nDelivery\n')[0]).toBe(`bars  One-minute bars
 p.yaml  delivery: exactly_once  version: 1
@@ -154,7 +154,7 @@ p.yaml  delivery: exactly_once  version: 1
 describe('mermaid', () => {
   const text = toMermaid(explain(pipeline))
 
-  it('has the graph, with names and expressions that cannot break out of it', () => {
+  it('has the graph, and names and expressions are escaped', () => {
     expect(text).toContain('  n0[("log<br/>ticks, more")]')
     expect(text).toContain('    n1["filter<br/>price &gt; 0.0 &amp;&amp; note != &quot;&lt;b&gt;&quot;"]')
     expect(text).toContain('  n2 -->|"late, exactly once"| n4')
@@ -165,7 +165,7 @@ describe('mermaid', () => {
     ])
   })
 
-  it('draws an SVG that loads nothing from the web', async () => {
+  it('draws an SVG without external resources', async () => {
     const svg = await toSvg(explain(pipeline))
     expect(svg).toMatch(/^<svg /)
     for (const word of ['ticks, more', 'exactly once', 'price &gt; 0.0']) expect(svg).toContain(word)

@@ -42,14 +42,14 @@ describe('the guarantee of a pair', () => {
     expect(pair.reason).toMatch(reason)
   })
 
-  it('says when more is to be had', () => {
+  it('shows how to get a stronger guarantee', () => {
     expect(guarantee('here', 'here', 'at_least_once').hint).toMatch(/exactly_once is possible/)
     expect(guarantee('here', 'there', 'at_least_once').hint).toBeUndefined()
     expect(guarantee('here', 'here', 'exactly_once').hint).toBeUndefined()
   })
 })
 
-describe('a sink whose peer recognizes repeats', () => {
+describe('a sink whose peer recognizes repeated writes', () => {
   const transform = { kind: 'transform', type: 't', schema: {}, create: () => ({ process() {} }) }
   const reason = (over: object, config: object = {}, recognizesRepeats = () => true) => {
     const transforms = [step('t', { ...transform, ...over }, config), step('plain', transform)]
@@ -85,7 +85,7 @@ describe('a sink whose peer recognizes repeats', () => {
     expect(/the content can differ because (.*)$/.exec(guarantees(pipeline)[0].reason)?.[1]).toBe(expected)
   })
 
-  it('takes results of windows as dated by their records', () => {
+  it('treats results of windows as dated by their records', () => {
     const pipeline = pipelineOf({
       sources: [step('in', source({ datedByRead: true }))],
       transforms: [step('w', { ...transform, windowSpan: () => 0 }), step('t', transform, 'meta.time')],
@@ -94,7 +94,7 @@ describe('a sink whose peer recognizes repeats', () => {
     expect(guarantees(pipeline)[0].reason).not.toContain('content')
   })
 
-  it('names a plugin that does not declare it', () => {
+  it('names a plugin that does not declare its guarantee', () => {
     const foreign = { ...step('mine', transform), foreign: true }
     const [pair] = guarantees(
       pipelineOf({
@@ -126,15 +126,15 @@ describe('a pipeline', () => {
     ])
   })
 
-  it('is as good as its weakest link, the first of them', () => {
+  it('has the guarantee of its weakest part, the first of them', () => {
     expect(weakest(guarantees(mixed))).toMatchObject({ source: 'b', sink: 'x' })
     expect(weakest([])).toBeUndefined()
   })
 })
 
-describe('a promise that cannot hold', () => {
-  // Two modules say it, one for people and one for the checker: they must never disagree.
-  it('is found for every combination that the checker refuses, and for no other', () => {
+describe('an impossible delivery setting', () => {
+  // Two modules decide this, one for the report and one for validation: they must agree.
+  it('is found for exactly the combinations that the checker rejects', () => {
     for (const a of Object.values(SOURCES)) {
       for (const x of Object.values(SINKS)) {
         for (const d of [undefined, ...Object.values(SINKS)]) {
@@ -151,16 +151,16 @@ describe('a promise that cannot hold', () => {
     }
   })
 
-  it('is none when nothing was promised', () => {
+  it('is not reported without a delivery setting', () => {
     expect(brokenPromises(pipelineOf())).toEqual([])
   })
 })
 
-describe('what an instance that has lost a lane may still write', () => {
+describe('writes of an instance that has lost a lane', () => {
   const fenceOf = (from: object, to: object, delivery: Delivery = 'at_least_once'): string | undefined =>
     guarantees(pipelineOf({ sources: [step('in', source(from))], sinks: [step('out', sink(to))], delivery }))[0].fence
 
-  it('is said where lanes have leases and no transaction refuses it', () => {
+  it('are reported if lanes have leases and no transaction fences the write', () => {
     expect(fenceOf({ leased: true }, {})).toBe(
       'an instance that has lost a lane may finish the write that it has begun; it does not begin another',
     )
@@ -173,12 +173,12 @@ describe('what an instance that has lost a lane may still write', () => {
   })
 })
 
-describe('what a connection that stalled may still write late', () => {
+describe('late writes of a stalled connection', () => {
   const late = (_: unknown, leased: boolean): string => `late, ${leased ? 'leased' : 'not leased'}`
   const lateOf = (from: object, to: object, delivery: Delivery = 'at_least_once'): string | undefined =>
     guarantees(pipelineOf({ sources: [step('in', source(from))], sinks: [step('out', sink(to))], delivery }))[0].late
 
-  it('is said where a record counts and no transaction holds the write', () => {
+  it('are reported if a record counts and no transaction covers the write', () => {
     expect(lateOf({ leased: true }, { late })).toBe('late, leased')
     expect(lateOf({}, { late })).toBe('late, not leased')
     expect(lateOf({}, {})).toBeUndefined()

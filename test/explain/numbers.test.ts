@@ -1,4 +1,4 @@
-/** What `explain` says of numbers, held to what the pipeline does with them. */
+/** The statements of `explain` about numbers, compared with the output of the pipeline. */
 import { explain, MemoryChannel, run } from 'pipeline-runner'
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { NumberKind } from '../../src/explain/numbers.ts'
@@ -70,13 +70,13 @@ describe('a step', () => {
     ],
     ['map: an object', [{ map: '{"p": price, "q": {"r": price / 2.0}}' }], { fields: { p: 'untouched', 'q.r': 'binary' } }],
     [
-      'what depends on a binary field',
+      'a result that depends on a binary field',
       [kinds, map({ x: 'b * 2.0', y: 'e + 1.0', z: 'u' })],
       { fields: { x: 'binary', y: 'exact', z: 'untouched' } },
     ],
     ['envelope', [kinds, { envelope: { wrap: 'me' } }], { fields: { 'data.u': 'untouched', 'data.e': 'exact', 'data.b': 'binary' } }],
     [
-      'envelope, and out of it',
+      'envelope and unwrap',
       [kinds, { envelope: { wrap: 'me' } }, { envelope: { unwrap: true } }],
       { fields: { u: 'untouched', e: 'exact', b: 'binary' } },
     ],
@@ -111,11 +111,11 @@ describe('a step', () => {
       { fields: { open: 'exact', high: 'exact', low: 'exact', close: 'exact', volume: 'exact', vwap: 'rounded' } },
     ],
     [
-      'when: the others pass by',
+      'when: the other records skip the step',
       [{ ...map({ price: 'price / 2.0' }), when: 'id == "a"' }],
       { fields: { price: 'binary' }, others: 'untouched' },
     ],
-    ['sql, of which nothing is known', [{ sql: { query: 'select $message::json as a' } }], { fields: {} }],
+    ['sql, with unknown results', [{ sql: { query: 'select $message::json as a' } }], { fields: {} }],
   ])('%s', async (_, transforms, expected) => {
     expect(await said(transforms)).toEqual(expected)
   })
@@ -124,7 +124,7 @@ describe('a step', () => {
 /** A number whose product with 3 no double holds, and whose quotient no decimal does. */
 const LONG = '12345678901234567.89'
 
-test('what is said is true: digits stay or are exact, and what is binary is not', async () => {
+test('the statement is true: digits are kept or exact, and binary results are not', async () => {
   const transforms = [
     map({ u: 'n', e: 'n * 3.0', b: 'n / 1.0' }),
     { window: { size: '1h', by: '"k"', aggregates: { l: { last: 'u' }, s: { sum: 'e' }, b: { last: 'b' } } } },

@@ -2,7 +2,7 @@
 import fc, { type Arbitrary } from 'fast-check'
 import { Message } from '../../src/contract/plugin.ts'
 
-// Few names, and some of them often: what one use of a field has proven must not be believed where that use did not happen.
+// Few names, and some of them often: a type inferred from one use of a field must not be assumed where that use did not happen.
 const NUMBERS = ['price', 'price', 'price', 'n', 'n', 'o.x', 'value.price', 'o.deep.x', 'list[0]', 'meta.time', 'value["n"]']
 const TEXTS = ['symbol', 'symbol', 'symbol', 'type', 'o.s', 'value.symbol', 'texts[0]', 'meta.key', 'meta.topic']
 const BOOLEANS = ['flag', 'flag', 'ok', 'o.b']
@@ -51,7 +51,7 @@ const { num, text, bool, any } = fc.letrec<{ num: string; integer: string; text:
   const of = (...parts: (string | Arbitrary<string>)[]): Arbitrary<string> =>
     fc.tuple(...parts.map(p => (typeof p === 'string' ? fc.constant(p) : p))).map(p => p.join(''))
   const choice = fc.oneof.bind(fc, { depthSize: 'small', withCrossShrink: true }) as typeof fc.oneof
-  // Now and then something of another type, so that the interpreter's refusals are met, too.
+  // Occasionally a value of another type, so that the interpreter's errors are covered, too.
   const slip = (a: Arbitrary<string>): Arbitrary<string> => fc.oneof({ arbitrary: a, weight: 24 }, { arbitrary: any, weight: 1 })
   const [N, T, B] = [slip(num), slip(text), slip(bool)]
   const condition = of('(', B, ' ? ')
@@ -158,7 +158,7 @@ const { num, text, bool, any } = fc.letrec<{ num: string; integer: string; text:
 
 export const expression: Arbitrary<string> = fc.oneof(num, text, bool, any)
 
-/** What only a user's plugin puts into a record. */
+/** Values that only a user's plugin puts into a record. */
 class Foreign {
   get price(): number {
     return 5
@@ -237,7 +237,7 @@ const withPrototypeKey = record.map(r =>
   Object.defineProperty({ ...r }, '__proto__', { value: 1, enumerable: true, configurable: true, writable: true }),
 )
 
-/** Fresh messages with the same content: what a record can be, and a few values that are none. */
+/** New messages with the same content: possible records, and a few invalid values. */
 export const records: Arbitrary<(() => Message)[]> = fc.array(
   fc
     .tuple(

@@ -30,7 +30,7 @@ describe('types', () => {
   })
 })
 
-describe('fields with the names of types and namespaces are fields', () => {
+describe('fields may have the names of types and namespaces', () => {
   test.each([
     'type == "trade"',
     'string',
@@ -47,7 +47,7 @@ describe('fields with the names of types and namespaces are fields', () => {
   })
 })
 
-describe('problems are marked where they are', () => {
+describe('problems have their position', () => {
   test.each([
     // Unknown functions.
     ['price > sise(a)', "[sise] unknown function 'sise' => size(x)"],
@@ -91,7 +91,7 @@ describe('problems are marked where they are', () => {
     ['package > 1', '[package] \'package\' is a reserved word => value["package"]'],
     ['if (a) 1', "[if] 'if' is not part of the language => condition ? a : b"],
     ['a.in', '[in] \'in\' is a keyword of the language => ["in"]'],
-    // What has no place in JSON, or would be lost.
+    // Values that JSON cannot represent, or that would be lost.
     ['b"x"', '[b"x"] the result is bytes, which is not a JSON value => base64.encode(b"x")'],
     [
       '[list[?0]]',
@@ -149,7 +149,7 @@ describe('problems are marked where they are', () => {
     expect(problems(text)).toEqual([problem])
   })
 
-  test('all unknown functions at once', () => {
+  test('all unknown functions are reported at once', () => {
     expect(problems('foo(1) + bar(2) + a.baz()')).toHaveLength(3)
   })
 })
@@ -166,7 +166,7 @@ describe('limits', () => {
     expect('problems' in result && result.problems[0].message).toMatch(message)
   })
 
-  test('the longest chains that are allowed neither overflow nor take long', () => {
+  test('the longest allowed chains neither overflow nor take long', () => {
     const started = process.cpuUsage()
     for (const text of [`${'!'.repeat(4000)}ok`, `${'-'.repeat(4000)}n`, `n${'.a'.repeat(40)}`, `n${'+n'.repeat(900)}`]) check(text)
     const { user, system } = process.cpuUsage(started)
@@ -174,7 +174,7 @@ describe('limits', () => {
   })
 })
 
-test('never throws, and ranges lie inside the text', () => {
+test('check never throws, and ranges lie inside the text', () => {
   const token = fc.constantFrom(
     'price',
     'value',

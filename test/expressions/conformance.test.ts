@@ -7,13 +7,13 @@ const excluded = readFileSync(new URL('conformance-exclusions.txt', import.meta.
   .slice(1)
   .filter(line => line !== '' && !line.startsWith('# '))
 
-test('CEL conformance: every test of the specification passes, but for those with a reason', () => {
+test('CEL conformance: every test of the specification passes, except those with a reason', () => {
   const all = conformance()
   expect(all.length).toBeGreaterThan(2300)
   const failures = new Map(all.flatMap(({ name, failure }) => (failure === undefined ? [] : [[name, failure] as const])))
   const reasons = new Set(excluded)
   expect([...failures].filter(([name]) => !reasons.has(name))).toEqual([])
-  // One that passes has no reason any more.
+  // A test that passes must not have a reason.
   expect(excluded.filter(name => !failures.has(name))).toEqual([])
   expect(reasons.size).toBe(excluded.length)
 })

@@ -1,4 +1,4 @@
-/** The conformance tests of the CEL specification, as records and expressions of ours. */
+/** The conformance tests of the CEL specification, as records and expressions of the runner. */
 import { isDeepStrictEqual } from 'node:util'
 import { tests as suite } from '@bufbuild/cel-spec/testdata/conformance.js'
 import { DataError, ExactNumber, Message } from '../../src/contract/plugin.ts'
@@ -11,7 +11,7 @@ export interface ConformanceTest {
   /** `file/section/name`. */
   readonly name: string
   readonly expression: string
-  /** Undefined: it passes; else how it does not. */
+  /** Undefined: it passes; otherwise the reason why not. */
   readonly failure: string | undefined
 }
 
@@ -47,7 +47,7 @@ export function conformance(): ConformanceTest[] {
   return found
 }
 
-/** In the terms of JSON; what JSON has no form for is text. */
+/** As JSON; values that JSON cannot represent are text. */
 function jsonOf(value: ProtoValue): unknown {
   const [[kind, of]] = Object.entries(value)
   switch (kind) {
@@ -69,7 +69,7 @@ function jsonOf(value: ProtoValue): unknown {
   }
 }
 
-/** Is an expression refused for its form alone, so that what the test asks was never looked at? */
+/** Whether an expression is rejected only for its form, so that the test was never evaluated. */
 const isUnreadable = (message: string, { evalError, anyEvalErrors }: Original): boolean =>
   /^(unexpected|unknown function)/.test(message) &&
   !/unbound function|undeclared reference/.test(JSON.stringify([evalError, anyEvalErrors]))
@@ -86,7 +86,7 @@ function failureOf(test: Original): string | undefined {
     const { message } = checked.problems[0]
     return fails && !isUnreadable(message, test) ? undefined : `refused: ${message}`
   }
-  // What is asked is whether it can be checked.
+  // The test is only about the type check.
   if (test.typedResult && !test.typedResult.result) return undefined
   try {
     const result = compile(expression).evaluate(new Message(record))

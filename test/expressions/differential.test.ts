@@ -1,5 +1,5 @@
 /**
- * The interpreter is what an expression means; generated code is only allowed to be faster. Thousands of random
+ * The interpreter defines the meaning of an expression; generated code may only be faster. Thousands of random
  * expressions over random records: result by result, failure by failure, both must agree.
  */
 import { isDeepStrictEqual } from 'node:util'
@@ -64,7 +64,7 @@ test('generated code and the interpreter agree on every expression and record', 
   expect(seen.failures / seen.evaluations).toBeGreaterThan(0.1)
 })
 
-test('an object of expressions is made of what each of them gives', () => {
+test('an object of expressions evaluates to the result of each one', () => {
   fc.assert(
     fc.property(fc.array(expression, { minLength: 1, maxLength: 4 }), records, (texts, messages) => {
       const good = texts.filter(t => !('problems' in check(t)))
@@ -81,7 +81,7 @@ test('an object of expressions is made of what each of them gives', () => {
   )
 })
 
-test('min and max of 0/0 are what the interpreter makes of them', () => {
+test('min and max of 0/0 match the interpreter', () => {
   for (const text of ['min(a / a, a)', 'min(a, a / a)', 'max(a / a, a)', 'max(a, a / a)', 'min(1, min(a / a, 2)) > 0']) {
     const p = prepared(text)
     const message = new Message({ a: 0 })

@@ -101,20 +101,20 @@ describe('results', () => {
     expect(evaluate(text)).toEqual(expected)
   })
 
-  test('untouched parts of the record come out as the same objects', () => {
+  test('unmodified parts of the record are the same objects', () => {
     const value = { a: { b: [1, { c: 2 }] } }
     expect(evaluate('a', value)).toBe(value.a)
     expect(evaluate('value', value)).toBe(value)
   })
 
-  test('values that are not objects', () => {
+  test('the record may be a value other than an object', () => {
     expect(evaluate('value + 1', 5)).toBe(6)
     expect(evaluate('value[0]', ['x'])).toBe('x')
     expect(evaluate('value == null', null)).toBe(true)
   })
 })
 
-describe('what does not fit is a DataError that says what and where', () => {
+describe('an invalid operand is a DataError with the problem and its position', () => {
   test.each([
     ['prce * 2', "field 'prce' is missing (the record has symbol, price, volume, ok, nothing, list, trade, type)"],
     ['trade.name', "'trade.name' is missing"],
@@ -145,12 +145,12 @@ describe('what does not fit is a DataError that says what and where', () => {
     expect(failure('price', value)).toBe(`field 'price' is missing (the record is ${is})`)
   })
 
-  test('a partition that is not there', () => {
+  test('a missing partition is an error', () => {
     const expression = compile('meta.partition')
     expect(() => expression.evaluate(new Message({}))).toThrow("'meta.partition' is missing")
   })
 
-  test('a literal has the digits that are written, in the interpreter and compared with exact fields', () => {
+  test('a literal keeps its written digits, in the interpreter and in comparisons with exact fields', () => {
     const id = new ExactNumber('9007199254740993')
     expect(evaluate('id == 9007199254740993.0', { id })).toBe(true)
     expect(evaluate('id == 9007199254740992.0', { id })).toBe(false)
@@ -161,7 +161,7 @@ describe('what does not fit is a DataError that says what and where', () => {
     expect(JSON.stringify(evaluate('{"a": [9007199254740993.0, 1.5]}'))).toBe('{"a":[9007199254740993.0,1.5]}')
   })
 
-  test('infinite numbers, which JSON text can hold', () => {
+  test('a number beyond the double range is an error', () => {
     expect(failure('n', JSON.parse('{"n": 1e999}'))).toBe("'n' gave Infinity, which is not a JSON number")
     expect(failure('value', JSON.parse('{"a": [1e999]}'))).toMatch(/Infinity/)
   })
@@ -173,7 +173,7 @@ describe('what does not fit is a DataError that says what and where', () => {
   })
 })
 
-describe('only own fields', () => {
+describe('only own fields are visible', () => {
   const inherited = ['constructor', 'toString', 'hasOwnProperty', 'valueOf', '__defineGetter__']
   test.each(inherited)('%s is missing unless the record has it', name => {
     for (const text of [name, `value.${name}`, `value["${name}"]`, `trade.${name}`]) expect(failure(text)).toMatch(/ is missing/)
@@ -195,7 +195,7 @@ describe('only own fields', () => {
     expect(({} as any).polluted).toBeUndefined()
   })
 
-  test('nothing an expression says becomes code', () => {
+  test('no part of an expression becomes code', () => {
     const evil = '"; globalThis.pwned = 1; //'
     expect(evaluate(`value[${JSON.stringify(evil)}]`, { [evil]: 1 })).toBe(1)
     expect(evaluate(`{${JSON.stringify(evil)}: ${JSON.stringify(evil)}}`)).toEqual({ [evil]: evil })
@@ -204,21 +204,21 @@ describe('only own fields', () => {
   })
 })
 
-test('a hostile text cannot stall a pattern', () => {
-  // Backtracking would take centuries.
+test('a hostile string cannot stall a pattern', () => {
+  // Backtracking would not end.
   expect(evaluate('s.re("^(a+)+$")', { s: `${'a'.repeat(5000)}!` })).toBe(false)
 })
 
-test('a record that is nested deeper than the stack is a DataError', () => {
+test('a record nested deeper than the stack is a DataError', () => {
   const deep = JSON.parse(`{"a": ${'['.repeat(50_000)}${']'.repeat(50_000)}}`)
   expect(failure('a', deep)).toMatch(/failed|missing/)
 })
 
-test('compile refuses what check refuses', () => {
+test('compile rejects what check rejects', () => {
   expect(() => compile('foo(1)')).toThrow("unknown function 'foo'")
 })
 
-test('messages name the function that was called, and its arguments only', () => {
+test('messages contain the function that was called, and only its arguments', () => {
   expect(failure('math.bitAnd(2u, dyn(""))')).toBe(`'math.bitAnd(2u, dyn(""))': does not work on an unsigned integer and text`)
   expect(failure('uint(6.022e23)')).toMatch(/uint\(\) cannot hold 6.022e\+23/)
 })

@@ -15,14 +15,14 @@ describe('the table of functions', () => {
     expect(interpreted(prepared(expression))(new Message({}))).toEqual(result)
   })
 
-  test('every entry has an example of itself, and a description that ends', () => {
+  test('every entry has an example that uses it, and a complete description', () => {
     for (const f of FUNCTIONS) {
       expect(f.examples.some(([e]) => e.includes(f.name))).toBe(true)
       expect(f.description).toMatch(/[.?]$/)
     }
   })
 
-  test('is the one in the guide', () => {
+  test('the table matches the guide', () => {
     const cell = (text: string) => text.replaceAll('|', '\\|')
     const example = ([expression, result]: readonly [string, unknown]) => `\`${cell(expression)}\` is \`${JSON.stringify(result)}\``
     const rows = FUNCTIONS.map(f => `| \`${cell(f.usage)}\` | ${cell(f.description)} | ${f.examples.map(example).join('<br>')} |`)
@@ -34,14 +34,14 @@ describe('the table of functions', () => {
     expect(table.slice(2)).toEqual(rows)
   })
 
-  test('nothing else can be called', () => {
+  test('other functions cannot be called', () => {
     for (const text of ['type(1)', 'to_int(1)', 'trimmed("a")', '"a".trimmed()', 'math.sin(1)', 'cel.block([1], 2)', 'optional.unwrap([])'])
       expect(check(text)).toMatchObject({ problems: [{ message: expect.stringContaining('unknown function') }] })
   })
 })
 
 describe('round', () => {
-  test('is what exact decimal arithmetic gives for the number as it is written', () => {
+  test('matches exact decimal arithmetic on the written digits', () => {
     fc.assert(
       fc.property(
         fc.oneof(
@@ -58,7 +58,7 @@ describe('round', () => {
     )
   })
 
-  test('halves', () => {
+  test('rounds halves', () => {
     expect([0.5, 1.5, 2.5, -0.5, -1.5].map(x => round(x, 0) + 0)).toEqual([1, 2, 3, -1, -2])
     expect([round(1.005, 2), round(2.675, 2), round(1.45, 1), round(8.345, 2)]).toEqual([1.01, 2.68, 1.5, 8.35])
   })
@@ -76,11 +76,11 @@ describe('times', () => {
     '',
     '2026-01-31T12:00:61Z',
     '1769860800000',
-  ])('%j is none', text => {
+  ])('%j is not a valid time', text => {
     expect(() => time(text)).toThrow('parse_time() cannot read')
   })
 
-  test('leap days, offsets, and back', () => {
+  test('convert leap days and offsets in both directions', () => {
     expect(time('2024-02-29T00:00:00Z')).toBe(Date.UTC(2024, 1, 29))
     expect(time('2026-01-01T00:00:00-05:30')).toBe(Date.UTC(2026, 0, 1, 5, 30))
     fc.assert(

@@ -7,7 +7,7 @@ import { isPlainPath } from '../../src/expressions/plain-path.ts'
 const origin = (path: string): readonly string[] => [path]
 
 describe('keyParts', () => {
-  it('knows plain paths as the language does', () => {
+  it('accepts the same plain paths as the language', () => {
     const reserved =
       'as break const else false for function if import in let loop namespace null package return true var void while type int map'
     const names = [
@@ -33,7 +33,7 @@ describe('keyParts', () => {
     expect([...NAMESPACES].filter(isPlainPath)).toEqual([])
   })
 
-  it('distinguishes parts of lists, texts and maps', () => {
+  it('distinguishes parts of lists, strings and maps', () => {
     expect(keyParts('[user.id, symbol]', origin)).toEqual(['symbol', 'user.id'])
     expect(keyParts('symbol + "/" + side', origin)).toEqual(['side', 'symbol'])
     expect(keyParts('1 + 1', origin)).toEqual([])

@@ -18,7 +18,7 @@ const digits = (most: number) =>
       .map(([head, zeros]) => head * 10n ** BigInt(zeros)),
   )
 
-test('an id is found by its digits', () => {
+test('an id is found by all its digits', () => {
   for (const id of ['1234567890123456800', '9007199254740992', '9223372036854774000', '1000000000000000100']) {
     const next = String(BigInt(id) + 1n)
     for (const text of [
@@ -36,7 +36,7 @@ test('an id is found by its digits', () => {
   }
 })
 
-test('sums and differences of amounts are exact, however large they are and however small the result', () => {
+test('sums and differences of amounts are exact, whatever the size of operands and result', () => {
   fc.assert(
     fc.property(digits(26), digits(26), (a, b) => {
       const record = `{"a":${a},"b":${b}}`
@@ -77,7 +77,7 @@ function whole(text: string): bigint {
   return BigInt(digits.padEnd(point, '0') || '0') * (negative ? -1n : 1n)
 }
 
-test('a number of a record is an index and a key by its value, however it is written', () => {
+test('a number of a record is an index and a key by its value, in any spelling', () => {
   for (const [text, json, expected] of [
     ['[10, 20][a]', '{"a":1.0}', '20'],
     ['{1: "x"}[a]', '{"a":1.00}', '"x"'],

@@ -39,7 +39,7 @@ test('substring, charAt, indexOf, lastIndexOf, split, reverse, replace and size 
   )
 })
 
-test('a place outside the text is an error that says how long the text is', () => {
+test('a position outside the text is an error with the length of the text', () => {
   expect(() => evaluate('s.substring(4)', { s: '🙂ab' })).toThrow(
     "'s.substring(4)': the start 4 is outside the text, which has 3 characters",
   )
@@ -85,7 +85,7 @@ test.each([
   expect(() => evaluate(expression, { x: null, list: [1], text: 'abc' })).toThrow(message)
 })
 
-describe('no message of the library is shown', () => {
+describe('messages of the library are not shown', () => {
   test.each([
     '[].exists(e, e == 2)',
     '[].all(e, e > 0)',
@@ -105,7 +105,7 @@ describe('no message of the library is shown', () => {
   })
 })
 
-test('texts are ordered by characters, as their UTF-8 bytes are', () => {
+test('strings are ordered by character, which is the order of their UTF-8 bytes', () => {
   expect(evaluate('s < "🙂"', { s: '\ufffd' })).toBe(true)
   const text = fc.oneof(
     fc.string({ unit: character }),

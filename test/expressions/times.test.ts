@@ -57,7 +57,7 @@ describe('common forms', () => {
   })
 })
 
-describe('what cannot be read says why', () => {
+describe('text that does not match the format is an error with the reason', () => {
   test.each([
     [['01/02/2026 12:00', 'UTC'], 'does not have a common form'],
     [['2026-01-31 12:00:00'], 'it has no time zone: add one as the last argument'],
@@ -122,7 +122,7 @@ const nearChange = fc
   )
   .map(([year, month, ms]) => Date.UTC(year, month, 1) + ms)
 
-test('format_time shows what Intl shows, and parse_time reads it back to the instant or, in an hour that occurs twice, an earlier one', () => {
+test('format_time matches Intl, and parse_time returns the instant or, in an hour that occurs twice, an earlier one', () => {
   fc.assert(
     fc.property(fc.oneof(times, nearChange), fc.constantFrom(...ZONES), (time, zone) => {
       const text = formatTimeText(time, '%Y-%m-%d %H:%M:%S,%f', zone)
@@ -135,11 +135,11 @@ test('format_time shows what Intl shows, and parse_time reads it back to the ins
   )
 })
 
-test('a time that the clocks of a zone skip is an error, and any other is not', () => {
+test('a time skipped by the clocks of a zone is an error, and any other time is valid', () => {
   fc.assert(
     fc.property(nearChange, fc.constantFrom(...ZONES), (local, zone) => {
       const text = new Date(local).toISOString().slice(0, 23).replace('T', ' ')
-      // It exists when clocks show it at one of the instants that can be meant.
+      // The time exists if clocks show it at one of the possible instants.
       const exists = Array.from({ length: 385 }, (_, i) => local + (i - 192) * 300_000).some(
         at => shown.get(zone)!.format(at) === text.replace('.', ','),
       )
@@ -151,7 +151,7 @@ test('a time that the clocks of a zone skip is an error, and any other is not', 
   )
 })
 
-test('every directive that can be read is read as it is written', () => {
+test('every directive that can be parsed parses its own output', () => {
   fc.assert(
     fc.property(times, fc.constantFrom(...ZONES), (time, zone) => {
       const second = Math.floor(time / 1000) * 1000

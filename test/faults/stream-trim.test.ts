@@ -33,7 +33,7 @@ metrics: { enabled: false }
     expect([stopped.code, stopped.stderr]).toEqual([
       3,
       expect.stringMatching(
-        /12 entries of stream .* were trimmed or deleted before group g had read them, and the state of window would have a hole/,
+        /12 entries of stream .* were trimmed or deleted before group g had read them, and the state of window would miss them/,
       ),
     ])
   }

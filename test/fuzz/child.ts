@@ -25,7 +25,7 @@ async function attempt(input: Buffer): Promise<{ outcome?: string; failure?: str
   }
 }
 
-/** CPU seconds of one attempt: the wall clock also shows what else the machine does. */
+/** CPU seconds of one attempt: the wall clock also depends on the load of the machine. */
 async function cpuOf(input: Buffer): Promise<number> {
   const before = process.cpuUsage()
   await attempt(input)

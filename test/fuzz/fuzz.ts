@@ -15,7 +15,7 @@ export interface Options {
 export interface Result {
   readonly runs: number
   readonly outcomes: number
-  /** What went wrong, and the input that does it. */
+  /** The error and the input that causes it. */
   readonly failure?: string
   readonly input?: Buffer
 }

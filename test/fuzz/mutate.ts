@@ -1,7 +1,7 @@
 /** Changes of an input: bits and bytes, numbers at their limits in every width and byte order, varints, pieces taken out, doubled and swapped. */
 import type { Random } from './random.ts'
 
-/** Nothing is learned from larger inputs that smaller ones do not show. */
+/** Larger inputs find no additional errors. */
 export const MAX_INPUT = 16_384
 
 const LIMITS = [

@@ -16,7 +16,7 @@ export class Random {
   pick<T>(list: readonly T[]): T {
     return list[this.below(list.length)]
   }
-  /** Up to `max`, small ones far more often. */
+  /** Up to `max`, small numbers far more often. */
   small(max: number): number {
     return Math.min(max, 1 + Math.floor(1 / (1 - this.next() * 0.999) - 1))
   }

@@ -1,4 +1,4 @@
-/** What the process that decodes says to the one that watches it, and the limits that both know. */
+/** Messages from the decoding process to the watching one, and the limits of both. */
 export interface Report {
   /** Inputs tried. */
   readonly runs: number

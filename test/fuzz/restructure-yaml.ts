@@ -1,4 +1,4 @@
-/** Changes of a YAML file that leave it YAML: what a person gets wrong is a key, a type or a place, not a byte. */
+/** Changes of a YAML file that keep it YAML: typical user errors are a wrong key, type or position, not a wrong byte. */
 import {
   type Document,
   isAlias,

@@ -1,4 +1,4 @@
-/** What a fuzz target is. */
+/** The interface of a fuzz target. */
 import type { Random } from './random.ts'
 
 export interface Target {
@@ -12,7 +12,7 @@ export interface Target {
   /** Makes a mutated input well-formed again where a decoder looks first (a CRC, a length): otherwise nothing behind that is tried. */
   readonly repair?: (input: Buffer, random: Random) => Buffer
   /**
-   * Decodes the input. Returns what came of it, roughly (an input with a new outcome is mutated further).
+   * Decodes the input. Returns a rough outcome (an input with a new outcome is mutated further).
    * @throws for whatever must not happen; an error of the expected class is an outcome
    */
   readonly run: (input: Buffer) => string | Promise<string>

@@ -16,7 +16,7 @@ const mapped = ticks.map(line => {
 })
 const closing = '{}'
 
-test('a tick with an exponent passes as the others do', () => {
+test('a tick with an exponent passes like the others', () => {
   expect(ticks.filter(line => line.includes('e-'))).toEqual([
     '{"symbol":"BTCUSDT","price":104128.28000000715857,"volume":5.7000000715857e-7,"ts":1748823115850,"side":"buy","id":"000000000000071585"}',
   ])
@@ -34,6 +34,6 @@ test.each([
   }
 })
 
-test('a record too few is a difference', () => {
+test('a missing record is a difference', () => {
   expect(() => checkDigits(mapped, data)).toThrow('4 records, expected 5')
 })

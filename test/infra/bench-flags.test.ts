@@ -1,4 +1,4 @@
-/** A wrong flag of the load test or a benchmark is reported in a line or two, before any server starts. */
+/** An invalid flag of the load test or a benchmark is reported in a line or two, before any server starts. */
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'

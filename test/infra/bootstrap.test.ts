@@ -1,4 +1,4 @@
-/** What `npm test` does on a machine where commands are missing. The commands it finds, and apt-get, are scripts of this test. */
+/** `npm test` on a machine where commands are missing. The available commands, and apt-get, are scripts of this test. */
 import { spawn } from 'node:child_process'
 import { chmodSync, mkdirSync, readFileSync, existsSync } from 'node:fs'
 import { join } from 'node:path'
@@ -15,7 +15,7 @@ interface Machine {
   readonly uid?: number
   readonly ci?: string
   readonly required?: boolean
-  /** What is typed on its terminal; undefined: it has none. */
+  /** Terminal input; undefined: no terminal. */
   readonly typed?: string
 }
 
@@ -37,8 +37,8 @@ async function install({ uid = 0, ci, required = true, typed }: Machine) {
   return { exit, stdout, stderr, calls: existsSync(calls) ? readFileSync(calls, 'utf8') : '' }
 }
 
-describe('commands are missing', () => {
-  test('as root, without a terminal and without CI: it installs nothing, says what to do, and exits with 3', async () => {
+describe('missing commands', () => {
+  test('as root, without a terminal and without CI: installs no package, prints the fix, and exits with 3', async () => {
     for (const ci of [undefined, 'false', '1']) {
       const { exit, stdout, stderr, calls } = await install({ ci })
       expect([exit, stdout, calls]).toEqual([3, '', ''])
@@ -46,13 +46,13 @@ describe('commands are missing', () => {
       expect(stderr).toContain('npm run test:quick')
     }
   })
-  test('under CI=true it says what it installs, and installs it', async () => {
+  test('under CI=true: prints and installs the packages', async () => {
     const { exit, stdout, stderr, calls } = await install({ ci: 'true' })
     expect([exit, stdout]).toEqual([0, 'goes on\n'])
     expect(stderr).toContain(`\napt-get install --no-install-recommends ${LIST}\n`)
     expect(calls).toBe(`-qq -y install --no-install-recommends ${LIST}\n`)
   })
-  test('on a terminal it asks first', async () => {
+  test('on a terminal: prompts first', async () => {
     const yes = await install({ typed: 'y\n' })
     expect(yes.stderr).toContain(`Run \`apt-get install --no-install-recommends ${LIST}\` now? [y/N]`)
     expect([yes.exit, yes.stdout, yes.calls]).toEqual([0, 'goes on\n', `-qq -y install --no-install-recommends ${LIST}\n`])
@@ -61,18 +61,18 @@ describe('commands are missing', () => {
       expect([no.exit, no.stdout, no.calls]).toEqual([3, '', ''])
     }
   })
-  test.each([{ uid: 1000 }, { uid: 1000, ci: 'true' }, { required: false }])('%j: it says how to install, and goes on', async options => {
+  test.each([{ uid: 1000 }, { uid: 1000, ci: 'true' }, { required: false }])('%j: prints how to install, and continues', async options => {
     const { exit, stdout, stderr, calls } = await install(options)
     expect([exit, stdout, calls]).toEqual([0, 'goes on\n', ''])
     expect(stderr).toContain('To install: ')
   })
 })
 
-test('.ci/run installs without asking', () => {
+test('.ci/run installs without a prompt', () => {
   expect(readFileSync(join(root, '.ci/run'), 'utf8')).toMatch(/^export CI=true$/m)
 })
 
-test('test:quick takes what starts no server and no process', () => {
+test('test:quick includes the tests that start no server and no process', () => {
   const quick = quickTests(root)
   expect(quick.length).toBeGreaterThan(70)
   expect(quick).toContain('test/runtime/guard.test.ts')

@@ -15,11 +15,11 @@ function tree(files: Record<string, string>): string {
   return folder
 }
 
-test('no import in src/ goes against the floors', () => {
+test('imports in src/ respect the floors', () => {
   expect(violations(root)).toEqual([])
 })
 
-test('every folder of tests has its folder in src/, except those that test the whole', () => {
+test('every test folder has its folder in src/, except those that test the whole product', () => {
   const whole = ['conformance', 'deploy', 'docs', 'e2e', 'faults', 'fuzz', 'infra', 'package', 'simulation', 'support']
   const folders = new Set(globSync('*/**/*.ts', { cwd: join(root, 'test') }).map(dirname))
   const orphans = [...folders].filter(folder => !whole.includes(folder.split('/')[0]) && !existsSync(join(root, 'src', folder)))

@@ -5,7 +5,7 @@ import { brokers, committed, consume, consumeAll, createTopic, produce, unique }
 const text = (bytes: Buffer | null) => bytes?.toString() ?? null
 
 describe('test support for Kafka', () => {
-  test('a developer shell variable does not reach the tests', () => {
+  test("a variable of the developer's shell does not affect the tests", () => {
     expect(process.env.KAFKA_BROKERS).toBeUndefined()
     expect(brokers()).toMatch(/:\d+$/)
   })
@@ -34,7 +34,7 @@ describe('test support for Kafka', () => {
     expect(await consumeAll(topic, { partition: 0 })).toHaveLength(1)
   })
 
-  test('consume waits for records that are not there yet, and says how many came when it gives up', async () => {
+  test('consume waits for records, and reports how many arrived when it times out', async () => {
     const topic = await createTopic()
     const waiting = consume(topic, 2)
     await produce(topic, [{ value: 'a' }])
@@ -77,7 +77,7 @@ describe('test support for Kafka', () => {
     await producer.disconnect()
   })
 
-  test('committed offsets of a group', async () => {
+  test('committed offsets of a group are read', async () => {
     const topic = await createTopic(undefined, { partitions: 2 })
     const group = unique('g')
     expect(await committed(group, topic)).toEqual(new Map())

@@ -7,7 +7,7 @@ import { leftBehind } from '../../scripts/leftovers.js'
 import { tempDir } from '../support/runner.ts'
 import { unique } from '../support/unique.ts'
 
-test('finds and kills a process that carries the run’s mark, and names stray files', async () => {
+test('finds and kills a process with the mark of the run, and lists stray files', async () => {
   const mark = unique('mark')
   const temp = tempDir()
   const other = spawn('sleep', ['600'])
@@ -20,6 +20,6 @@ test('finds and kills a process that carries the run’s mark, and names stray f
   other.kill()
 })
 
-test('says nothing about a clean run', async () => {
+test('reports nothing after a clean run', async () => {
   expect(await leftBehind(unique('mark'), tempDir())).toEqual([])
 })

@@ -1,4 +1,4 @@
-/** `npm run licenses` and `npm run sbom`: what a user installs, all of it, under licenses that are known. */
+/** `npm run licenses` and `npm run sbom`: all packages that a user installs have known licenses. */
 import { spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -20,16 +20,16 @@ function check(packages: Record<string, object>, peers: Record<string, string> =
   return script('licenses.js', lock)
 }
 
-test('every package that a user gets has a permissive license', () => {
+test('every package in the distribution has a permissive license', () => {
   const { status, stdout, stderr } = script('licenses.js')
   expect(stderr).toBe('')
   expect(status).toBe(0)
-  // Also used by development packages: what `npm sbom --omit dev` leaves out.
+  // Also used by development packages: `npm sbom --omit dev` omits these.
   for (const name of ['pg', 'yaml', 'ajv']) expect(stdout).toMatch(new RegExp(`[ ,]${name}@`))
   expect(stdout).not.toContain('vitest')
 })
 
-test('--notices: the text of every package that a user gets', () => {
+test('--notices: the license text of every package in the distribution', () => {
   const { status, stdout } = script('licenses.js', '--notices')
   expect(status).toBe(0)
   const entries = stdout.split(`\n\n${'-'.repeat(80)}\n\n`)
@@ -40,7 +40,7 @@ test('--notices: the text of every package that a user gets', () => {
   expect(names.filter((_, i) => entries[i].includes('has no license file'))).toEqual(['pg-types', 'pgpass'])
 })
 
-test('copyleft, deep in the tree, fails and is named', () => {
+test('a copyleft license, deep in the tree, fails and is named', () => {
   const { status, stderr } = check({
     'node_modules/app': { version: '1.0.0', license: 'MIT', dependencies: { deep: '1' } },
     'node_modules/app/node_modules/deep': {
@@ -62,7 +62,7 @@ test('a package without a license fails', () => {
   expect(stderr).toContain('app@1.0.0: none')
 })
 
-test('what is accepted for an optional peer is not for a dependency', () => {
+test('a license accepted for an optional peer is not accepted for a dependency', () => {
   const packages = {
     'node_modules/app': { version: '1.0.0', license: 'MIT' },
     'node_modules/elkjs': { version: '1.0.0', license: 'EPL-2.0' },
@@ -72,7 +72,7 @@ test('what is accepted for an optional peer is not for a dependency', () => {
   expect(check(packages).stderr).toContain('elkjs@1.0.0: EPL-2.0')
 })
 
-test('the bill of materials names the package and every production dependency, and nothing else', () => {
+test('the bill of materials has exactly the package and its production dependencies', () => {
   const { status, stdout, stderr } = script('sbom.js')
   expect(status, stderr).toBe(0)
   const { metadata, components } = JSON.parse(stdout) as { metadata: { component: { name: string } }; components: { name: string }[] }

@@ -6,8 +6,8 @@ import { nodeOf } from '../support/nodes.ts'
 
 const SRC = join(import.meta.dirname, '../../src')
 
-/** A name that is missing ends the program when the module is loaded, which may be long after `validate` was happy. */
-test('the oldest Node of engines has every name that is imported from it', () => {
+/** A name that is missing ends the program when the module is loaded, which may be long after `validate` passed. */
+test('the oldest supported Node has every API that is imported from it', () => {
   const wanted: Record<string, string[]> = {}
   for (const file of globSync('**/*.ts', { cwd: SRC }))
     for (const [, names, module] of readFileSync(join(SRC, file), 'utf8').matchAll(/^import (?:\w+, )?\{([^}]*)\} from '(node:[^']+)'/gm))

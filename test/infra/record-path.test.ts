@@ -20,7 +20,7 @@ async function calls(session: Session): Promise<Map<string, number>> {
   for (const { url, functions } of result) {
     const file = relative(root, url.startsWith('file:') ? fileURLToPath(url) : url)
     if (!file.startsWith('src/')) continue
-    // What starts at 0 is the module itself.
+    // The function that starts at 0 is the module itself.
     const most = Math.max(0, ...functions.map(({ ranges: [whole] }) => (whole.startOffset === 0 ? 0 : whole.count)))
     if (most > 0) files.set(file, most)
   }
@@ -28,7 +28,7 @@ async function calls(session: Session): Promise<Map<string, number>> {
 }
 
 const rows = [...readFileSync(join(root, 'ARCHITECTURE.md'), 'utf8').matchAll(/^\d+\. `(src\/[^`]+)`(.*)/gm)]
-/** A row that says "under `exactly_once`" names the file that is passed instead. */
+/** A row with "under `exactly_once`" names the file that is used instead. */
 const way = (delivery: string): string[] =>
   rows.map(([, file, text]) => (delivery === 'exactly_once' && /under `exactly_once` `(src\/[^`]+)`/.exec(text)?.[1]) || file)
 

@@ -15,7 +15,7 @@ sinks: [{ stdout: {} }]
 `
 
 describe('the runner as a process', () => {
-  test('collects both outputs and the exit code, in a directory of its own', async () => {
+  test('collects both outputs and the exit code, in its own directory', async () => {
     const { code, signal, stdout, stderr, cwd } = await runRunner(['--version'])
     expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: '' })
     expect(stdout).toMatch(/^\d+\.\d+\.\d+\n$/)
@@ -29,13 +29,13 @@ describe('the runner as a process', () => {
     )
   })
 
-  test('a line that never comes fails with the output as soon as the process ends', async () => {
+  test('a missing line fails with the output as soon as the process ends', async () => {
     await expect(startRunner(['--version']).line('never printed')).rejects.toThrow(
       /ended before a line matched never printed[\s\S]*\d+\.\d+\.\d+/,
     )
   })
 
-  test('waits for a line, then ends it by signal', async () => {
+  test('waits for a line, then stops the process with a signal', async () => {
     const runner = startRunner(['run', 'endless.yaml'], { cwd: tempDir({ 'endless.yaml': ENDLESS }) })
     expect(await runner.line(/"n":1/)).toContain('"n":1')
     runner.kill('SIGKILL')
@@ -61,7 +61,7 @@ describe('waiting for a process', () => {
     await expect(eventually(never)).rejects.toThrow(/no-such-command \(exit 2\): ended, while it was waited for: nothing came/)
   })
 
-  test('a process that the test ended, or whose end it waits for, does not fail the wait', async () => {
+  test('does not fail for a process that the test stopped or waits for', async () => {
     const killed = startRunner(['run', 'endless.yaml'], { cwd: tempDir({ 'endless.yaml': ENDLESS }) })
     killed.kill('SIGKILL')
     await startRunner(['--version']).exit(0)
@@ -70,7 +70,7 @@ describe('waiting for a process', () => {
     await expect(eventually(never, { timeout: 1 })).rejects.toThrow(/^not within 1 ms: nothing came/)
   })
 
-  test('a process that runs and never listens: the output after the limit', async () => {
+  test('prints the output after the limit if a process runs and never listens', async () => {
     const [port] = await freePorts(1)
     const runner = startRunner(['run', 'endless.yaml'], { cwd: tempDir({ 'endless.yaml': ENDLESS }) })
     await runner.line(/"n":1/)
@@ -82,7 +82,7 @@ describe('waiting for a process', () => {
   })
 })
 
-test('processes that ask for free ports at the same time never get the same one', async () => {
+test('processes that request free ports at the same time get different ones', async () => {
   const script = `import { freePorts } from ${JSON.stringify(new URL('../support/servers/ports.ts', import.meta.url).href)}
 console.log(JSON.stringify(await freePorts(300)))
 process.stdin.resume().once('end', () => process.exit())`

@@ -9,7 +9,7 @@ import { eventually } from '../support/eventually.ts'
 
 const alive = (pid: number) => existsSync(`/proc/${pid}`)
 
-describe('a broker of a test’s own', () => {
+describe('a broker of one test', () => {
   let kafka: KafkaServer | undefined
   afterEach(async () => await kafka?.stop())
 
@@ -19,7 +19,7 @@ describe('a broker of a test’s own', () => {
   const readAll = (server: KafkaServer) =>
     execFileSync('kcat', ['-C', '-q', '-e', '-b', server.brokers, '-t', 'kept'], { encoding: 'utf8' })
 
-  test('keeps its data over kill and restart, and answers again after pause', async () => {
+  test('keeps its data over kill and restart, and responds again after a pause', async () => {
     kafka = await startKafka()
     const first = kafka.pid
     write(kafka, 'before')
@@ -41,12 +41,12 @@ describe('a broker of a test’s own', () => {
     expect(alive(last)).toBe(false)
   })
 
-  test('says why it does not start', async () => {
+  test('reports why it does not start', async () => {
     await expect(startKafka({ properties: { 'num.io.threads': 'many' } })).rejects.toThrow(/num\.io\.threads/)
   })
 })
 
-test('a guarded child and its directory go when the guarding process is killed', async () => {
+test('a guarded child and its directory are removed when the guarding process is killed', async () => {
   const dir = tempDir({ file: '' })
   const code = `
     import { guard } from ${JSON.stringify(new URL('../support/servers/guard.ts', import.meta.url).href)}
@@ -65,7 +65,7 @@ test('a guarded child and its directory go when the guarding process is killed',
   })
 })
 
-test('a released guard leaves the child alone', async () => {
+test('a released guard does not stop the child', async () => {
   const child = spawn('sleep', ['600'], { stdio: 'ignore' })
   await guard(child.pid!).release()
   expect(alive(child.pid!)).toBe(true)

@@ -45,7 +45,7 @@ describe('tcp proxy', () => {
     return { back: Buffer.concat(parts), ms: performance.now() - start }
   }
 
-  test('passes bytes and the end of the stream on', async () => {
+  test('forwards bytes and the end of the stream', async () => {
     const client = await open()
     const bytes = Buffer.alloc(3_000_000, 'abc')
     expect((await roundTrip(client, bytes)).back.equals(bytes)).toBe(true)
@@ -57,7 +57,7 @@ describe('tcp proxy', () => {
     expect(Buffer.concat(rest).toString()).toBe('bye')
   })
 
-  test('cut resets open connections and refuses new ones, restore lets them in', async () => {
+  test('cut resets open connections and rejects new ones; restore accepts them', async () => {
     const client = await open()
     await roundTrip(client, Buffer.from('x'))
     proxy.cut()
@@ -70,7 +70,7 @@ describe('tcp proxy', () => {
     expect((await roundTrip(await open(), Buffer.from('y'))).back.toString()).toBe('y')
   })
 
-  test('freeze holds every byte, accepts connections, and lets go in order', async () => {
+  test('freeze holds every byte, accepts connections, and then releases in order', async () => {
     const client = await open()
     await roundTrip(client, Buffer.from('x'))
     proxy.freeze()
@@ -103,7 +103,7 @@ describe('tcp proxy', () => {
     expect((await roundTrip(await open(), Buffer.from('commit'))).back.toString()).toBe('commit')
   })
 
-  test('latency counts in both directions, bandwidth by the bytes', async () => {
+  test('latency applies in both directions, bandwidth by bytes', async () => {
     const client = await open()
     proxy.latency(60)
     expect((await roundTrip(client, Buffer.from('x'))).ms).toBeGreaterThanOrEqual(119)
@@ -115,7 +115,7 @@ describe('tcp proxy', () => {
     expect((await roundTrip(client, Buffer.alloc(300_000))).ms).toBeLessThan(slow.ms)
   })
 
-  test('a target that is down is a closed connection, not silence', async () => {
+  test('a target that is down is a closed connection, not a timeout', async () => {
     echo.close()
     await once(echo, 'close')
     const client = connect(proxy.port, '127.0.0.1')

@@ -1,4 +1,4 @@
-/** scripts/words.js, the check of the voice: every rule finds its sentence, and what is written correctly passes. */
+/** scripts/words.js, the check of the voice: every rule matches its sentence, and correct text passes. */
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -31,14 +31,14 @@ const PLANTED = [
   'The member is put out of the group.',
 ]
 
-test('every rule has a sentence that only this rule finds', () => {
+test('every rule has a sentence that only this rule matches', () => {
   expect(PLANTED).toHaveLength(PHRASES.length)
   PLANTED.forEach((text, i) => {
     expect(problems({ line: 1, kind: 'prose', text }), text).toEqual([expect.stringContaining(`: write ${PHRASES[i].write}`)])
   })
 })
 
-test('uses that are correct pass', () => {
+test('correct uses pass', () => {
   for (const text of [
     'The option `--tell` is a name, and "nobody" is quoted.',
     'DLQ stands for dead-letter queue.',

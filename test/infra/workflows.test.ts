@@ -18,7 +18,7 @@ const folder = join(root, '.github/workflows')
 const workflows = Object.fromEntries(readdirSync(folder).map(name => [name, parse(readFileSync(join(folder, name), 'utf8')) as Workflow]))
 const scripts = Object.keys((JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: object }).scripts)
 
-test('every action is pinned to a commit, and no checkout leaves a token behind', () => {
+test('every action is pinned to a commit, and checkouts do not persist a token', () => {
   for (const [name, { jobs }] of Object.entries(workflows))
     for (const step of Object.values(jobs).flatMap(job => job.steps ?? [])) {
       if (step.uses === undefined) continue
@@ -27,7 +27,7 @@ test('every action is pinned to a commit, and no checkout leaves a token behind'
     }
 })
 
-test('a token may write only where something is written', () => {
+test('a token has write permission only if the job writes', () => {
   const granted = Object.entries(workflows).flatMap(([name, { permissions, jobs }]) =>
     [['', permissions] as const, ...Object.entries(jobs).map(([job, { permissions }]) => [job, permissions ?? {}] as const)].flatMap(
       ([job, rights]) => Object.entries(rights).flatMap(([right, level]) => (level === 'write' ? [`${name} ${job}: ${right}`] : [])),

@@ -1,4 +1,4 @@
-/** A wall clock that dates what arrives: corrections are followed, jumps only once they last. */
+/** A wall clock for timestamps: corrections are followed, jumps only once they last. */
 import { expect, test } from 'vitest'
 import { SteadyWallClock, VirtualClock } from '../../src/kit/clock.ts'
 
@@ -11,7 +11,7 @@ const world = () => {
   return { clock, jumps, steady: new SteadyWallClock(clock, by => jumps.push(by)) }
 }
 
-test.each([DAY, -DAY, 3_600_000, -3_600_000])('a jump of %i ms for two seconds dates nothing', by => {
+test.each([DAY, -DAY, 3_600_000, -3_600_000])('a clock jump of %i ms for two seconds does not affect timestamps', by => {
   const { clock, jumps, steady } = world()
   clock.skip(1000)
   expect(steady.now()).toBe(START + 1000)
@@ -25,7 +25,7 @@ test.each([DAY, -DAY, 3_600_000, -3_600_000])('a jump of %i ms for two seconds d
   expect(jumps).toEqual([by])
 })
 
-test('a jump that lasts for a minute is followed', () => {
+test('a clock jump that lasts for a minute is followed', () => {
   const { clock, jumps, steady } = world()
   clock.setWallClock(DAY)
   expect(steady.now()).toBe(START)
@@ -38,7 +38,7 @@ test('a jump that lasts for a minute is followed', () => {
   expect(jumps).toEqual([DAY])
 })
 
-test('slow corrections are followed at once, however far they go', () => {
+test('slow corrections are followed at once, whatever their size', () => {
   const { clock, jumps, steady } = world()
   for (let i = 0; i < 100; i++) {
     clock.skip(1000)
@@ -48,7 +48,7 @@ test('slow corrections are followed at once, however far they go', () => {
   expect(jumps).toEqual([])
 })
 
-test('a process that was stopped dates by the time that has passed', () => {
+test('after a process was stopped, timestamps include the time that has passed', () => {
   const { clock, steady } = world()
   clock.skip(64_000)
   expect(steady.now()).toBe(START + 64_000)

@@ -1,4 +1,4 @@
-/** `pipeline-runner/kit`: a stranger has what built-in plugins are made of. */
+/** `pipeline-runner/kit`: external plugins have the same building blocks as built-in ones. */
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
@@ -15,7 +15,7 @@ const exported = readFileSync(join(root, 'src/kit/index.ts'), 'utf8')
 /** A stranger takes a client library for the one; the other is about the process of the runner itself. */
 const OURS = ['src/kit/postgres/', 'src/kit/pipeline-status.ts']
 
-test.each(files)('%s imports nothing of the kit that is not exported', file => {
+test.each(files)('%s imports only exports of the kit', file => {
   const text = readFileSync(join(root, file), 'utf8')
   for (const [, path] of text.matchAll(/from '(\.[^']+)'/g)) {
     const target = normalize(join(dirname(file), path))
@@ -25,7 +25,7 @@ test.each(files)('%s imports nothing of the kit that is not exported', file => {
   }
 })
 
-test('every export of the kit has a comment that says what it is', () => {
+test('every export of the kit has a comment that describes it', () => {
   const bare: string[] = []
   for (const [, path] of exported.matchAll(/from '\.\/([^']+\.ts)'/g)) {
     const lines = readFileSync(join(root, 'src/kit', path), 'utf8').split('\n')
@@ -38,13 +38,13 @@ test('every export of the kit has a comment that says what it is', () => {
 
 describe('expressions', () => {
   const m = (value: unknown): Message => new Message(value, 'BTC', 5)
-  test('compile, once per plugin, and evaluate per message', () => {
+  test('compile once per plugin and evaluate per message', () => {
     const cheap = kit.compile('price < 10.0 && meta.key == "BTC"')
     expect(cheap.type).toBe('bool')
     expect([cheap.evaluate(m({ price: 5 })), cheap.evaluate(m({ price: 50 }))]).toEqual([true, false])
     expect(() => cheap.evaluate(m({}))).toThrow(/price/)
   })
-  test('what is wrong with a text, with its place', () => {
+  test('report syntax errors with their position', () => {
     expect(kit.checkExpression('price > 1.0')).toEqual({ type: 'bool' })
     expect(kit.checkExpression('nope(1)')).toMatchObject({ problems: [{ start: 0 }] })
   })

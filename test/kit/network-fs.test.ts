@@ -2,7 +2,7 @@ import { tmpdir } from 'node:os'
 import { expect, test } from 'vitest'
 import { networkFileSystem } from '../../src/kit/network-fs.ts'
 
-test('a local directory, one that does not exist yet, and a path of which nothing is known', () => {
+test('a local directory, a missing one, and a path with an unknown file system', () => {
   expect(networkFileSystem(tmpdir())).toBeUndefined()
   expect(networkFileSystem(`${tmpdir()}/not/there/yet`)).toBeUndefined()
   expect(
@@ -18,7 +18,7 @@ test.each([
   // As a signed number, which some platforms give.
   [0xff534d42 | 0, 'CIFS'],
   [0xef53, undefined],
-])('%i is %s, also of the folder above', (type, name) => {
+])('%i is %s, also in a parent folder', (type, name) => {
   const typeOf = (path: string): number => {
     if (path === '/mnt/state') throw Object.assign(new Error('ENOENT'), { code: 'ENOENT' })
     return type

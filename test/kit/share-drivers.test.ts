@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { shareDrivers } from '../../src/kit/share-drivers.ts'
 
-/** Opens drivers that say what happens to them. */
+/** Opens drivers that record their calls. */
 function place() {
   const events: string[] = []
   let count = 0
@@ -21,7 +21,7 @@ function place() {
   return { events, open, share: shareDrivers<Awaited<ReturnType<typeof open>>>() }
 }
 
-test('one driver per key, closed with its last handle; a handle counts once', async () => {
+test('one driver per key is closed with its last handle; a handle counts once', async () => {
   const { events, open, share } = place()
   const [a, b, other] = await Promise.all([share('k', open), share('k', open), share('other', open)])
   expect(a.driver).toBe(b.driver)
@@ -33,7 +33,7 @@ test('one driver per key, closed with its last handle; a handle counts once', as
   expect(events.slice(2)).toEqual(['closing 1', 'closed 1'])
 })
 
-test('one that is being closed is not opened again before it is', async () => {
+test('a driver that is closing is reopened only after it is closed', async () => {
   const { events, open, share } = place()
   const first = await share('k', open)
   const released = first.release()
@@ -53,7 +53,7 @@ test('a user that joins during the last release gets an open driver', async () =
   expect(events).toEqual(['open 1'])
 })
 
-test('a failed attempt rejects all its waiters, and is not kept', async () => {
+test('a failed attempt rejects all waiting users and is not cached', async () => {
   const { open, share } = place()
   const fail = () => Promise.reject(new Error('nobody there'))
   const results = await Promise.allSettled([share('k', fail), share('k', open)])

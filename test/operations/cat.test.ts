@@ -21,7 +21,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
       .map(l => JSON.parse(l) as any)
   }
 
-  test('records of all partitions in the order of their times, with key, headers, value and offset, byte for byte', async () => {
+  test('records of all partitions are ordered by time, with key, headers, value and offset, byte for byte', async () => {
     const topic = await backend.topic('cat', 2)
     const time = 1_700_000_000_000
     await backend.produce(topic, [
@@ -75,7 +75,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
     expect((await cat(topic, '--partition', '2')).stderr).toContain('there is no partition 2')
   })
 
-  test('a topic that is not there is said with what is meant, and not made', async () => {
+  test('a missing topic is reported with a suggestion, and not created', async () => {
     const topic = await backend.topic('cat')
     const { code, stderr } = await cat(`${topic}x`)
     expect([code, stderr]).toEqual([3, expect.stringContaining(`did you mean ${topic}?`)])
@@ -86,7 +86,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
   })
 })
 
-test('nothing that a terminal obeys is printed', () => {
+test('terminal control characters are escaped', () => {
   const all = Array.from({ length: 0x2100 }, (_, n) => String.fromCharCode(n)).join('')
   const bad = /[^\P{Cc}\n\t]|[\u200e\u200f\u202a-\u202e\u2066-\u2069]/u
   expect(printable(all)).not.toMatch(bad)
@@ -95,7 +95,7 @@ test('nothing that a terminal obeys is printed', () => {
   expect(JSON.parse(jsonText(all))).toBe(all)
 })
 
-test('bytes that are not text: as many as fit, and the option that prints the rest', () => {
+test('binary data: as many bytes as fit, and the option that prints the rest', () => {
   const line = '00000000  00 61 ff                                         .a.'
   expect(hexDump(Buffer.from([0, 0x61, 0xff]), '--raw')).toEqual([line])
   expect(hexDump(Buffer.alloc(20), '--json prints all', 16)[1]).toBe('… 4 more bytes (--json prints all)')

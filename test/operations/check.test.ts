@@ -48,7 +48,7 @@ const findings = async (dir: string, env: Record<string, string>): Promise<{ cod
   return { code, list: Object.fromEntries(list.map(f => [f.what, f])) }
 }
 
-test('every right that is missing is found, with the command that gives it; the grants of the catalog are enough', async () => {
+test('every missing permission is reported with the command that grants it; the grants of the catalog are sufficient', async () => {
   const [name, input, output] = [unique('p'), unique('in'), unique('out')]
   const dir = tempDir({ 'p.yaml': pipeline(name, input, output) })
   const denied = await findings(dir, alice())
@@ -62,7 +62,7 @@ test('every right that is missing is found, with the command that gives it; the 
     `checkpoint topic __runner.${name}.1.checkpoint`,
   ]) {
     const { ok, fix } = denied.list[what] ?? {}
-    // A topic that may not be described looks like one that is not there.
+    // A topic without DESCRIBE permission looks like a missing one.
     if (ok) expect(denied.list[what].detail).toBe('will be created')
     else expect(fix, what).toMatch(/kafka-acls .*User:alice --operation|runner topics create/)
   }
@@ -86,7 +86,7 @@ test('every right that is missing is found, with the command that gives it; the 
   expect(all.code).toBe(0)
 })
 
-test('with topics, groups and transactional ids of a catalog alone, a login runs exactly once; the plan is then empty', async () => {
+test('with the topics, groups and transactional ids of a catalog, a login runs exactly once; the plan is then empty', async () => {
   const [name, input, output] = [unique('p'), unique('in'), unique('out')]
   const dir = tempDir({ 'p.yaml': pipeline(name, input, output) })
   const acls = (ops: string): string => `acls: [{ principal: "User:alice", operations: [${ops}] }]`
@@ -122,7 +122,7 @@ ${ids}`,
   expect(changes.map(c => [c.action, c.subject])).toEqual([['grant', `transactional id ${name}.1|`]])
 })
 
-test('ACLs that the catalog no longer has are deleted only with --prune --yes, those of other topics never', async () => {
+test('ACLs that were removed from the catalog are deleted only with --prune --yes, those of other topics never', async () => {
   const [mine, other] = [unique('mine'), unique('other')]
   const write = (ops: string): string =>
     tempDir({ 'c.yaml': `topics:\n  - name: ${mine}\n    acls: [{ principal: "User:bob", operations: [${ops}] }]\n` })
@@ -140,7 +140,7 @@ test('ACLs that the catalog no longer has are deleted only with --prune --yes, t
   expect(await plan()).toHaveLength(1)
 })
 
-test('brokers that are away, a wrong password, a wrong protocol: each says what to do', async () => {
+test('unreachable brokers, a wrong password and a wrong protocol are each reported with a fix', async () => {
   const dir = tempDir({ 'p.yaml': pipeline(unique('p'), 'a', 'b', 'at_least_once') })
   const text = async (env: Record<string, string>) => (await runRunner(['check', `${dir}/p.yaml`], { env })).stdout
   expect(await text(alice('wrong'))).toMatch(/FAILED {2}broker .*Authentication failed[^]*check KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME/)
@@ -150,7 +150,7 @@ test('brokers that are away, a wrong password, a wrong protocol: each says what 
   expect(await text({ KAFKA_BROKERS: `127.0.0.1:${sasl}` })).toContain('security_protocol')
 })
 
-test('the command for a missing topic makes it as the step would have it', async () => {
+test('the command for a missing topic creates it with the settings of the step', async () => {
   const dir = tempDir({
     'p.yaml':
       'name: p\nsources: [{ generate: { count: 1, fields: { a: { value: 1 } } } }]\nsinks: [{ kafka: { topic: none-1, partitions: 5, create_topics: false } }, { kafka: { topic: none-2, create_topics: false } }]\n',
@@ -160,7 +160,7 @@ test('the command for a missing topic makes it as the step would have it', async
   expect(stdout).toMatch(/do: runner topics create none-1 --partitions 5\n[^]*do: runner topics create none-2\n/)
 })
 
-test('a peer that accepts and says nothing costs no more than the time limit', async () => {
+test('a peer that accepts and does not respond takes no longer than the time limit', async () => {
   const mute = createServer()
   await new Promise<void>(resolve => mute.listen(0, '127.0.0.1', resolve))
   const { port } = mute.address() as { port: number }
@@ -176,7 +176,7 @@ test('a peer that accepts and says nothing costs no more than the time limit', a
   }
 })
 
-test('where a sink of kafka holds the checkpoint of another source, its transactional ids are checked', async () => {
+test('if a kafka sink holds the checkpoint of another source, its transactional ids are checked', async () => {
   const [name, output] = [unique('p'), unique('out')]
   const dir = tempDir({
     'p.yaml': `name: ${name}\nsources: [{ generate: { count: 1, fields: { a: { value: 1 } } } }]\nsinks: [{ kafka: { topic: ${output} } }]\ndelivery: exactly_once\n`,
@@ -185,7 +185,7 @@ test('where a sink of kafka holds the checkpoint of another source, its transact
   expect(list[`transactional ids ${name}.1|*`]).toMatchObject({ ok: false, fix: expect.stringContaining('--operation Write') })
 })
 
-test('embedded and files: nothing is made by looking, and what is missing is found', async () => {
+test('embedded log and files: the check creates no files, and missing ones are reported', async () => {
   const cwd = tempDir({
     'p.yaml': `name: p\nsources: [{ file: { path: nowhere.jsonl } }, { kafka: { topics: [t] } }, { generate: { count: 1, fields: { a: { value: 1 } } } }]\nsinks: [{ file: { path: out/x.jsonl } }, { stdout: {} }]\n`,
     'wrong.yaml': 'name: p\nsources: [{ fiel: { path: x } }]\nsinks: [{ stdout: {} }]\n',

@@ -1,4 +1,4 @@
-/** `runner lag` and `runner offsets` on both logs, on pipelines that run, are killed, and are sent back. */
+/** `runner lag` and `runner offsets` on both logs, on pipelines that run, were killed, or are reset. */
 import { describe, expect, test } from 'vitest'
 import { type Backend, embeddedBackend, kafkaBackend } from '../e2e/lib/backend.ts'
 import { type Runner, runRunner, startRunner, tempDir } from '../support/runner.ts'
@@ -29,7 +29,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
         await expect.poll(async () => (await place.json('lag', 'p.yaml')).total_lag, { interval: 300 }).toBe(0)
         running.kill('SIGKILL')
         await running.exited
-        // The brokers notice a killed member only by its silence.
+        // The brokers detect a killed member only by its session timeout.
         await expect.poll(async () => (await place.run('offsets', 'reset', 'p.yaml', '--to-latest')).code, { interval: 1000 }).toBe(0)
         const [before] = (await place.json('lag', 'p.yaml')).lanes
         expect(before).toMatchObject({ lane: `${place.input}/0`, group: place.group, checkpoint: before.end, lag: 0 })
@@ -63,7 +63,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
     120_000,
   )
 
-  test('a reset is refused while the pipeline runs, and looking at it does not disturb it', () =>
+  test('a reset is rejected while the pipeline runs, and inspecting it does not disturb the run', () =>
     use('exactly_once', async place => {
       await place.feed(0, 50)
       const running = place.start()
@@ -126,7 +126,7 @@ test('a file with several kafka sources needs --source; --brokers replaces KAFKA
   expect((await run('lag', 'p.yaml')).code).toBe(3)
 })
 
-test('lag --watch prints again and again', async () => {
+test('lag --watch prints repeatedly', async () => {
   const cwd = tempDir()
   const env = { KAFKA_BROKERS: undefined }
   await runRunner(['topics', 'create', 't'], { cwd, env })

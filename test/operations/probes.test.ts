@@ -15,7 +15,7 @@ async function check(source: string, sink = 'stdout: {}', env: Record<string, st
   return { code, source: steps[0].findings, sink: steps[1].findings }
 }
 
-test('a schedule says when it comes next, or that it is over', async () => {
+test('a schedule shows its next time, or that it has ended', async () => {
   const cron = await check('schedule: { cron: "0 0 1 1 *", timezone: UTC }')
   expect(cron.code).toBe(0)
   expect(cron.source).toEqual([
@@ -29,14 +29,14 @@ test('a schedule says when it comes next, or that it is over', async () => {
   ])
 })
 
-test('triggers: the file can be made, or why not', async () => {
+test('triggers: the file can be created, or the reason is shown', async () => {
   expect((await check('trigger: {}')).source).toEqual([{ what: 'trigger file .runner/triggers.db', ok: true, detail: 'will be created' }])
   const refused = await check('trigger: {}', undefined, { RUNNER_STATE_DIR: 'file' })
   expect(refused.code).toBe(3)
   expect(refused.source).toMatchObject([{ what: 'trigger file file/triggers.db', ok: false, fix: expect.stringMatching(/^ls -ld /) }])
 })
 
-test('runner_status asks the other runners', async () => {
+test('runner_status queries the other runners', async () => {
   const [port, nobody] = await freePorts(2)
   const other = startRunner(['run', 'o.yaml'], {
     cwd: tempDir({
@@ -55,7 +55,7 @@ test('runner_status asks the other runners', async () => {
   await other.exit(0)
 })
 
-test('websocket_server: a free port and a page that is there; a taken one and no page', async () => {
+test('websocket_server: a free port and an existing page pass; a used port and a missing page fail', async () => {
   const generate = 'generate: { fields: { n: { sequence: 0 } } }'
   const [port] = await freePorts(1)
   const free = await check(generate, `websocket_server: { port: ${port}, topic: '"t"', page: file }`)
@@ -75,7 +75,7 @@ test('websocket_server: a free port and a page that is there; a taken one and no
   ])
 })
 
-test('steps that share a port do not find it taken by each other', async () => {
+test('steps that share a port do not report it as used', async () => {
   const [port] = await freePorts(1)
   const both = await check(`http: { port: ${port}, path: /orders }`, `websocket_server: { port: ${port}, topic: '"t"' }`)
   expect(both).toMatchObject({ code: 0, source: [{ ok: true }], sink: [{ ok: true }] })

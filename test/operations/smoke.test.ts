@@ -5,7 +5,7 @@ import { runRunner, tempDir } from '../support/runner.ts'
 
 const smoke = (env: Record<string, string | undefined>, ...args: string[]) => runRunner(['smoke', ...args], { env, cwd: tempDir() })
 
-test('without a broker: the wiring only, says so, and leaves nothing behind', async () => {
+test('without a broker: tests the pipeline only, reports that, and leaves no files', async () => {
   const { code, stdout, cwd } = await smoke({ KAFKA_BROKERS: undefined })
   expect(code).toBe(0)
   const lines = stdout.trim().split('\n')
@@ -26,7 +26,7 @@ test('without a broker: the wiring only, says so, and leaves nothing behind', as
   expect(existsSync(`${cwd}/.runner`)).toBe(false)
 })
 
-test('with Kafka: end to end, and its topics are gone afterwards, also when it fails', async () => {
+test('with Kafka: tests end to end, and deletes its topics afterwards, also after a failure', async () => {
   const env = { KAFKA_BROKERS: brokers() }
   const good = await smoke(env, '--json')
   expect(good.code, good.stdout).toBe(0)
@@ -40,7 +40,7 @@ test('with Kafka: end to end, and its topics are gone afterwards, also when it f
   for (const topic of made) expect(stdout).not.toContain(topic)
 })
 
-test('a broker that is away is exit 3, a wrong setting exit 2', async () => {
+test('an unreachable broker is exit code 3, a wrong setting exit code 2', async () => {
   const away = await smoke({ KAFKA_BROKERS: '127.0.0.1:1' })
   expect(away.code).toBe(3)
   expect(away.stdout).toMatch(/^Connection-failed: .*127\.0\.0\.1:1/m)

@@ -1,4 +1,4 @@
-/** `runner state` looks into what a run has kept, on each store, and moves it to another version. */
+/** `runner state` shows the state of a run, on each store, and moves it to another version. */
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { embeddedBackend, kafkaBackend } from '../e2e/lib/backend.ts'
@@ -50,7 +50,7 @@ test.each(['kafka', 'embedded'] as const)('%s: ls, show, export, import to anoth
     expect(shown.length).toBe(1 + lane.entries)
     expect(JSON.parse(shown[1])).toMatchObject({ lane: `${IN}/0`, step: 'window' })
 
-    // Another version with the state of the first: the open window goes on.
+    // Another version with the state of the first: the open window continues.
     const exported = await runner(['state', 'export', 'p.yaml'])
     writeFileSync(`${cwd}/state.json`, exported.stdout)
     const two = { VERSION: '2' }
@@ -154,7 +154,7 @@ test.each(['local', 'postgres'] as const)('%s: state of a file is shown, moved a
   running.kill()
   await running.exit(0)
 
-  // Version 2 goes on with the open window of version 1.
+  // Version 2 continues the open window of version 1.
   appendFileSync(`${cwd}/in.jsonl`, record(2) + record(20))
   expect((await once('2')).code).toBe(0)
   const written =

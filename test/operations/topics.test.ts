@@ -18,7 +18,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
   }
   const json = async (...args: string[]) => JSON.parse((await topics(...args, '--json')).stdout) as any
 
-  test('create makes a topic with its settings, list shows it, a second create is refused', async () => {
+  test('create makes a topic with its settings, list shows it, a second create is an error', async () => {
     const topic = unique('made')
     expect(
       (await topics('create', topic, '--partitions', '6', '--retention-ms', '86400000', '--config', 'max.message.bytes=2000')).code,
@@ -33,7 +33,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
     expect((await topics('create', 'a', '--partitions', '0')).code).toBe(2)
   })
 
-  test('plan shows the difference and changes nothing; apply makes it so; then there is none', async () => {
+  test('plan shows the difference without changes; apply makes the changes; the next plan is empty', async () => {
     const [a, b] = [unique('a'), unique('b')]
     await topics('create', b, '--partitions', '2', '--config', 'max.message.bytes=3000')
     const dir = tempDir({
@@ -57,7 +57,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
     expect((await topics('apply', dir)).stdout).toMatch(/matches the catalogs/)
   })
 
-  test('fewer partitions are refused, and then nothing at all is changed', async () => {
+  test('fewer partitions are an error, and no change is applied', async () => {
     const [a, b] = [unique('a'), unique('b')]
     await topics('create', a, '--partitions', '3')
     const dir = tempDir({ 'cat.yaml': `topics:\n  - { name: ${a}, partitions: 2 }\n  - { name: ${b} }\n` })
@@ -68,7 +68,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
   })
 
   if (name === 'kafka') {
-    test('a change that the brokers refuse does not block the others, and each refusal is reported', async () => {
+    test('a change that the brokers reject does not block the others, and each rejection is reported', async () => {
       const [a, b, c] = [unique('a'), unique('b'), unique('c')]
       const dir = tempDir({
         'cat.yaml': `topics:\n  - { name: ${a}, replication: 3 }\n  - { name: ${b}, config: { "no.such": 1 } }\n  - { name: ${c} }\n`,
@@ -80,7 +80,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
       expect((await json('list')).topics.some((t: any) => t.name === c)).toBe(true)
     })
 
-    test('another replication is refused', async () => {
+    test('another replication factor is an error', async () => {
       const a = unique('a')
       await topics('create', a)
       const dir = tempDir({ 'cat.yaml': `topics: [{ name: ${a}, replication: 3 }]\n` })
@@ -90,7 +90,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
     })
   }
 
-  test('ACLs are left out where the log keeps none, and the plan says so', async () => {
+  test('ACLs are omitted if the log has none, and the plan reports that', async () => {
     const a = unique('a')
     const dir = tempDir({ 'cat.yaml': `topics:\n  - name: ${a}\n    acls: [{ principal: "User:x", operations: [read, describe] }]\n` })
     const { code, stdout } = await topics('apply', dir)
@@ -115,7 +115,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
   }
 })
 
-test('the shipped catalogs are the contract', async () => {
+test('the shipped catalogs match the contract', async () => {
   const shape = async (name: string, env: Record<string, string> = {}) => {
     const { catalogue, problems } = await loadCatalogue(`${ROOT}topics/${name}.yaml`, env)
     expect(problems).toEqual([])
@@ -149,13 +149,13 @@ test('the shipped catalogs are the contract', async () => {
     ['service-health', 1, undefined],
     ['audit-logs', 1, undefined],
   ])
-  // The names that the pipelines write to, whatever the variables say.
+  // The topics that the pipelines write to, independent of the variables.
   expect((await shape('algotrade', { TOPIC_PREFIX: 'staging.' })).map(t => String(t[0]).startsWith('staging.'))).not.toContain(false)
   expect((await shape('wallex', { WALLET_EVENTS_TOPIC: 'w', WALLET_EVENTS_DLQ_TOPIC: 'd' })).map(t => t[0])).toEqual(['w', 'd'])
   expect((await shape('pulse', { JOURNAL_TOPIC: 'j' })).map(t => t[0])).toContain('j')
 })
 
-test('all mistakes in a catalog are reported at once, each with its position, by validate and by plan', async () => {
+test('all errors of a catalog are reported at once, each with its position, by validate and by plan', async () => {
   const dir = tempDir({
     'cat.yaml':
       'topics:\n  - name: a b\n    partitons: 3\n  - name: ok\n    partitions: 0\n    retention: 24 hours\n    acls: [{ principal: x, operations: [raed] }]\n',
@@ -185,7 +185,7 @@ test('all mistakes in a catalog are reported at once, each with its position, by
   expect(planned.stderr).toContain('cat.yaml:2:11')
 })
 
-test('wrong settings are exit 2 with the variable they came from, an unreachable broker is exit 3', async () => {
+test('wrong settings are exit code 2 with their variable, an unreachable broker is exit code 3', async () => {
   const wrong = await runRunner(['topics', 'list'], { env: { KAFKA_BROKERS: 'localhost:9092', KAFKA_SECURITY_PROTOCOL: 'SASL_SLL' } })
   expect(wrong.code).toBe(2)
   expect(wrong.stderr).toMatch(/^KAFKA_SECURITY_PROTOCOL: .*did you mean SASL_SSL/m)

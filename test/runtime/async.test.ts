@@ -4,7 +4,7 @@ import { ConnectionError, DataError, defineTransform, type TransformPlugin } fro
 import { seeded } from '../support/random.ts'
 import { faultError, MemoryLog, pipelineOf, start } from './harness.ts'
 
-/** Waits in the middle of a batch, so that a rewind can overtake it. */
+/** Waits in the middle of a batch, so that a restore can overtake it. */
 const slow = (random: () => number): TransformPlugin =>
   defineTransform({
     type: 'slow',
@@ -27,7 +27,7 @@ const slow = (random: () => number): TransformPlugin =>
   }) as TransformPlugin
 
 it.each(Array.from({ length: 20 }, (_, seed) => seed))(
-  'exactly once when a rewind overtakes a transform that waits, seed %i',
+  'output is exactly once when a restore overtakes a waiting transform, seed %i',
   async seed => {
     const random = seeded(seed)
     let faults = 0
@@ -49,7 +49,7 @@ it.each(Array.from({ length: 20 }, (_, seed) => seed))(
   },
 )
 
-it('a batch that waited while its lane restored does not touch the new chain', async () => {
+it('a batch that was waiting when its lane was restored does not affect the new chain', async () => {
   let failed = false
   const log = new MemoryLog({
     lanes: { a: [{ n: 0 }, { n: 1 }] },

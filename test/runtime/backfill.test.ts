@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 import { DataError, defineTransform, Message, type TransformPlugin } from '../../src/contract/plugin.ts'
 import { MemoryLog, pipelineOf, start } from './harness.ts'
 
-/** Counts messages per 10 units of time and emits a window when a message passes its end; refuses every seventh. */
+/** Counts messages per 10 units of time and emits a window when a message passes its end; rejects every seventh. */
 const counting = defineTransform({
   type: 'counting',
   schema: {},
@@ -31,7 +31,7 @@ const counting = defineTransform({
   },
 }) as TransformPlugin
 
-it('reads around the bounds, lets out the whole windows within, and dead-letters only what lies within', async () => {
+it('a backfill reads beyond its bounds, emits the complete windows within them, and dead-letters only records within them', async () => {
   // Message i has time 1000 + i.
   const log = new MemoryLog({ lanes: { a: Array.from({ length: 300 }, (_, i) => i) }, batch: () => 17 })
   const range = { from: 1100, to: 1200 }
@@ -50,7 +50,7 @@ it('reads around the bounds, lets out the whole windows within, and dead-letters
   )
 })
 
-it('reads exactly the bounds where nothing collects over time', async () => {
+it('a backfill without aggregation reads exactly its bounds', async () => {
   const log = new MemoryLog({ lanes: { a: [] }, batch: () => 1 })
   const pipeline = pipelineOf(log, [], { delivery: 'at_least_once' })
   let given: unknown

@@ -1,4 +1,4 @@
-/** Records of a batch are parsed together, with the values and errors that each would have by itself. */
+/** Records of a batch are parsed together, with the same values and errors as one by one. */
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { type Output, Message, type Origin } from '../../src/contract/plugin.ts'
@@ -69,7 +69,7 @@ function messagesOf(layouts: readonly { text: string | undefined; gap: number; n
   return messages
 }
 
-/** Runs a batch, and compares each message with the same record read by itself. */
+/** Runs a batch, and compares each message with the same record decoded alone. */
 function expectAsSingles(messages: Message[]): void {
   const passed: Message[] = []
   const failed = new Map<Message, string>()
@@ -93,7 +93,7 @@ function expectAsSingles(messages: Message[]): void {
   expect(passed.length + failed.size).toBe(messages.length)
 }
 
-it('decodes batches as it decodes single records', () => {
+it('batches decode to the same values as single records', () => {
   fc.assert(
     fc.property(layouts, list => expectAsSingles(messagesOf(list))),
     { numRuns: 400 },
@@ -101,26 +101,26 @@ it('decodes batches as it decodes single records', () => {
 })
 
 it.each([
-  ['items that only the join would balance', ['1,2', '[3', '4]']],
+  ['items that are balanced only when joined', ['1,2', '[3', '4]']],
   ['two values in one record, none in the next', ['{},{}', '', '{}']],
-  ['a string that only the next record closes', ['{"a":"', '"}', '{}']],
-  ['strings that only the join closes, with as many items as records', ['{"x":"', '{"},{"y":1}']],
+  ['a string that is closed only by the next record', ['{"a":"', '"}', '{}']],
+  ['strings that are closed only when joined, with as many items as records', ['{"x":"', '{"},{"y":1}']],
   ['an escape at the end', ['{"a":"\\', '"}', '{}']],
-  ['brackets of the other kind', ['[}', '{]', '{}']],
+  ['mismatched brackets', ['[}', '{]', '{}']],
   ['one malformed record among good ones', ['{"a":1}', '{"a":01}', '{"a":2}']],
-  ['a comma at the end', ['{},', '{}', '[],']],
-  ['white space around', [' {}', '{} ', '{}\n', '[1 , 2]', '{}']],
+  ['a trailing comma', ['{},', '{}', '[],']],
+  ['surrounding white space', [' {}', '{} ', '{}\n', '[1 , 2]', '{}']],
   ['escaped keys', ['{"\\\\":1}', '{"\\n":2}', '{"a":1}', '{"\\u0061":2}']],
   ['too deep', ['{}', '['.repeat(257) + ']'.repeat(257), '{}', '{}']],
   ['exact numbers', ['{"a":1.1}', '{"a":1.10}', '{"a":1.2}', '{"a":12345678901234567890}']],
-  ['more than is parsed at once', Array.from({ length: 3000 }, (_, i) => `{"i":${i},"text":"${'x'.repeat(i % 97)}"}`)],
+  ['more records than are parsed at once', Array.from({ length: 3000 }, (_, i) => `{"i":${i},"text":"${'x'.repeat(i % 97)}"}`)],
   ['large records between small ones', Array.from({ length: 60 }, (_, i) => `{"i":${i},"text":"${'x'.repeat((i % 3) * 2100)}"}`)],
-  ['a record larger than all together may be', ['{}', JSON.stringify({ a: 'x'.repeat(100_000) }), '{}', '{}']],
+  ['a record larger than the batch limit', ['{}', JSON.stringify({ a: 'x'.repeat(100_000) }), '{}', '{}']],
 ])('%s', (_, list) => {
   expectAsSingles(messagesOf(list.map(text => ({ text, gap: 0, newBuffer: false }))))
 })
 
-it('a value that was read or assigned before stays', () => {
+it('a value that was read or assigned before is kept', () => {
   const messages = messagesOf(['{"a":1}', '{"a":2}', '{"a":3}'].map(text => ({ text, gap: 0, newBuffer: false })))
   const { value } = messages[0]
   messages[1].value = 'mine'
@@ -129,7 +129,7 @@ it('a value that was read or assigned before stays', () => {
   expect(messages.map(m => m.value)).toEqual([{ a: 1 }, 'mine', { a: 3 }])
 })
 
-it('passes an empty batch and tombstones', () => {
+it('an empty batch and tombstones pass', () => {
   const out = { emit: (m: Message) => seen.push(m), fail: (m: Message) => seen.push(m) } as unknown as Output
   const seen: Message[] = []
   void decodeTransform(256).process([], out)

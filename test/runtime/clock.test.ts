@@ -1,4 +1,4 @@
-/** The wall clock dates records; nothing waits by it. Each test sets it, or stops the process, at the worst moment. */
+/** The wall clock is used for timestamps, never for waiting. Each test sets it, or stops the process, at the worst moment. */
 import { expect, test } from 'vitest'
 import {
   type Batch,
@@ -16,7 +16,7 @@ const HOUR = 3_600_000
 const START = 1_700_000_000_000
 const SIZE = 10_000
 
-/** Messages come when the test says so. `asked`: what the source knows of its silence. */
+/** Messages arrive under control of the test. `asked`: what the source reports about its idle time. */
 class Pushed {
   readonly arrived: Batch[] = []
   asked: boolean | number = true
@@ -91,7 +91,7 @@ async function world(idle_timeout = 1000) {
   }
 }
 
-test.each([-24 * HOUR, -HOUR, HOUR, 24 * HOUR])('the wall clock set by %i ms stalls no commit', async by => {
+test.each([-24 * HOUR, -HOUR, HOUR, 24 * HOUR])('a wall clock jump of %i ms does not delay commits', async by => {
   const w = await world()
   for (let i = 0; i < 5; i++) {
     w.pushed.push(START + i)
@@ -103,7 +103,7 @@ test.each([-24 * HOUR, -HOUR, HOUR, 24 * HOUR])('the wall clock set by %i ms sta
   await w.end()
 })
 
-test('a wall clock that is a day ahead for two seconds closes no window and makes nothing late', async () => {
+test('a wall clock that is a day ahead for two seconds closes no window and makes no record late', async () => {
   const w = await world()
   w.pushed.push(START)
   await w.pass(500)
@@ -119,7 +119,7 @@ test('a wall clock that is a day ahead for two seconds closes no window and make
   await w.end()
 })
 
-test('silence closes what was seen, and moves the watermark no further than that', async () => {
+test('idle time closes the windows seen so far, and advances the watermark no further', async () => {
   const w = await world()
   w.pushed.push(START)
   await w.pass(10 * 60_000)
@@ -132,7 +132,7 @@ test('silence closes what was seen, and moves the watermark no further than that
   await w.end()
 })
 
-test('a stopped process does not take its own absence for silence', async () => {
+test('the time that a process was stopped does not count as idle time', async () => {
   const w = await world(10_000)
   w.pushed.push(START)
   await w.pass(500)
@@ -149,7 +149,7 @@ test('a stopped process does not take its own absence for silence', async () => 
   await w.end()
 })
 
-test('of a source that polls silence counts up to the start of its last empty poll', async () => {
+test('for a polling source, idle time counts up to the start of its last empty poll', async () => {
   const w = await world()
   w.pushed.asked = w.clock.monotonic()
   w.pushed.push(START)

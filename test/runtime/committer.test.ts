@@ -64,28 +64,25 @@ test('a pending notification of a lane that restarts is dropped', async () => {
 const mistake = () =>
   new PluginError({ step: 'in', at: { file: 'p.yaml', line: 3 }, method: 'commit', foreign: true }, new TypeError('boom'))
 
-test.each([undefined, 1000])(
-  'a mistake of a plugin in its commit ends the run, at the latest when it closes (interval: %s)',
-  async interval => {
-    const { write, committer } = committerOf(interval, mistake)
-    if (interval === undefined) await expect(write(a, 1)).rejects.toThrow(/^step 'in' \(p\.yaml:3\): commit threw TypeError/)
-    else {
-      await write(a, 1)
-      await vi.advanceTimersByTimeAsync(interval)
-      await expect(write(a, 2)).rejects.toThrow('commit threw TypeError')
-      await write(a, 3)
-      await vi.advanceTimersByTimeAsync(interval)
-      await expect(committer.close()).rejects.toThrow('commit threw TypeError')
-      await write(a, 4)
-      await expect(committer.release(a)).rejects.toThrow('commit threw TypeError')
-    }
-  },
-)
+test.each([undefined, 1000])("an error in a plugin's commit ends the run, at the latest on close (interval: %s)", async interval => {
+  const { write, committer } = committerOf(interval, mistake)
+  if (interval === undefined) await expect(write(a, 1)).rejects.toThrow(/^step 'in' \(p\.yaml:3\): commit threw TypeError/)
+  else {
+    await write(a, 1)
+    await vi.advanceTimersByTimeAsync(interval)
+    await expect(write(a, 2)).rejects.toThrow('commit threw TypeError')
+    await write(a, 3)
+    await vi.advanceTimersByTimeAsync(interval)
+    await expect(committer.close()).rejects.toThrow('commit threw TypeError')
+    await write(a, 4)
+    await expect(committer.release(a)).rejects.toThrow('commit threw TypeError')
+  }
+})
 
 test.each([
-  ['a lane that another has by now', () => new FencedError('gone'), 0],
-  ['a group that does not answer', () => new Error('away'), 1],
-])('%s stops nothing', async (_, fault, warnings) => {
+  ['a lane that another instance owns', () => new FencedError('gone'), 0],
+  ['a group that does not respond', () => new Error('away'), 1],
+])('%s does not stop the run', async (_, fault, warnings) => {
   const { warn, write, committer } = committerOf(1000, fault)
   await write(a, 1)
   await vi.advanceTimersByTimeAsync(1000)

@@ -1,4 +1,4 @@
-/** What the end line, the status and the metrics count: what is committed, however often a lane goes back to its checkpoint. */
+/** The final log line, the status and the metrics count committed records, however often a lane is restored. */
 import { expect, test } from 'vitest'
 import { DataError, defineTransform, type TransformPlugin } from '../../src/contract/plugin.ts'
 import { statusOf } from '../../src/runtime/telemetry/observed.ts'
@@ -42,7 +42,7 @@ const input = (random: () => number): Record<string, unknown[]> =>
     ]),
   )
 
-/** The same figures on every way out. */
+/** The same figures in every output. */
 async function figures(run: PipelineRun): Promise<{ in: number; out: number; dead: number }> {
   const { in: read, out, dead } = statusOf(run)
   const { steps } = endpointStatusOf(run)
@@ -59,36 +59,33 @@ async function figures(run: PipelineRun): Promise<{ in: number; out: number; dea
   return { in: read, out, dead }
 }
 
-test.each(Array.from({ length: 20 }, (_, seed) => seed))(
-  'in a transaction every record counts once, whatever fails; seed %i',
-  async seed => {
-    const random = seeded(seed)
-    let faults = 0
-    const log = new MemoryLog({
-      lanes: input(random),
-      batch: () => 1 + Math.floor(random() * 30),
-      fault: () => {
-        if (faults < 40 && random() < 0.15) {
-          faults++
-          throw faultError(random)
-        }
-      },
-    })
-    const run = start(pipelineOf(log, [summing]), { random })
-    await run.run()
-    expect(log.committed.length + log.dead.length).toBe(2 * N)
-    expect(await figures(run)).toEqual({ in: 2 * N, out: log.committed.length, dead: log.dead.length })
-  },
-)
+test.each(Array.from({ length: 20 }, (_, seed) => seed))('exactly once: every record counts once, whatever fails; seed %i', async seed => {
+  const random = seeded(seed)
+  let faults = 0
+  const log = new MemoryLog({
+    lanes: input(random),
+    batch: () => 1 + Math.floor(random() * 30),
+    fault: () => {
+      if (faults < 40 && random() < 0.15) {
+        faults++
+        throw faultError(random)
+      }
+    },
+  })
+  const run = start(pipelineOf(log, [summing]), { random })
+  await run.run()
+  expect(log.committed.length + log.dead.length).toBe(2 * N)
+  expect(await figures(run)).toEqual({ in: 2 * N, out: log.committed.length, dead: log.dead.length })
+})
 
-test('at least once: what is read and what is dead-lettered count once, what is written as often as it is written', async () => {
+test('at least once: reads and dead letters count once, each write counts', async () => {
   const random = seeded(3)
   let faults = 0
   const log = new MemoryLog({
     lanes: input(random),
     batch: () => 11,
     fault: where => {
-      // The first ones: how many saves there are is a matter of time.
+      // Only the first ones: the number of saves depends on timing.
       if (where === 'save' && faults < 5) {
         faults++
         throw faultError(random)
@@ -103,7 +100,7 @@ test('at least once: what is read and what is dead-lettered count once, what is 
   expect(log.committed.length).toBeGreaterThan(2 * N - letters.size)
 })
 
-test('what was read and not committed when the run failed is not counted', async () => {
+test('records that were not committed when the run failed are not counted', async () => {
   const log = new MemoryLog({
     lanes: { a: Array.from({ length: 100 }, (_, v) => ({ v: 100 + v })) },
     batch: () => 10,

@@ -54,7 +54,7 @@ describe('delivery', () => {
     if (faultsMet.length > 0) expect(faultsMet.reduce((n, faults) => n + faults, 0) / faultsMet.length).toBeGreaterThan(5)
   })
 
-  it('passes everything through once, in lane order', async () => {
+  it('every record is delivered once, in lane order', async () => {
     const input = lanes(500, seeded(1))
     const log = new MemoryLog({ lanes: input, batch: () => 17 })
     await start(pipelineOf(log, [counting])).run()
@@ -66,7 +66,7 @@ describe('delivery', () => {
     )
   })
 
-  it.each(Array.from({ length: 40 }, (_, seed) => seed))('exactly once under faults at every step, seed %i', async seed => {
+  it.each(Array.from({ length: 40 }, (_, seed) => seed))('delivery is exactly once under faults at every step, seed %i', async seed => {
     const random = seeded(seed)
     const input = lanes(300, random)
     let faults = 0
@@ -91,7 +91,7 @@ describe('delivery', () => {
   })
 
   it.each(Array.from({ length: 25 }, (_, seed) => seed + 100))(
-    'exactly once when the process dies again and again, seed %i',
+    'delivery is exactly once when the process crashes repeatedly, seed %i',
     async seed => {
       const random = seeded(seed)
       const input = lanes(300, random)
@@ -109,7 +109,7 @@ describe('delivery', () => {
     },
   )
 
-  it('at least once: state is right after faults, outputs may repeat but none is missing', async () => {
+  it('at least once: state is correct after faults, outputs may repeat, and none is missing', async () => {
     const random = seeded(7)
     const input = lanes(300, random)
     let faults = 0
@@ -127,7 +127,7 @@ describe('delivery', () => {
     expect([...new Set(byLane(rows(log)))].toSorted()).toEqual(expected(input).toSorted())
   })
 
-  it('drains on stop: what was read is written and committed', async () => {
+  it('stop drains: records that were read are written and committed', async () => {
     const input = lanes(400, seeded(3))
     const log = new MemoryLog({ lanes: input, batch: () => 5, endless: true })
     const run = start(pipelineOf(log, [counting], { commit_interval: 60_000 }))
@@ -140,7 +140,7 @@ describe('delivery', () => {
     expect(read).toBeGreaterThan(0)
   })
 
-  it('holds a bounded number of bytes while the sink hangs', async () => {
+  it('the number of bytes in memory is bounded while the sink hangs', async () => {
     const mb = Buffer.from(JSON.stringify({ v: 'x'.repeat(1024 * 1024) }))
     const all = Array.from({ length: 200 }, () => mb)
     const log = new MemoryLog({ lanes: { a: all, b: all }, batch: () => 2 })
@@ -158,7 +158,7 @@ describe('delivery', () => {
     expect(run.built.meters.sum('sink', 'out')).toBe(400)
   })
 
-  it('holds a bounded number of messages while the sink hangs', async () => {
+  it('the number of messages in memory is bounded while the sink hangs', async () => {
     const log = new MemoryLog({ lanes: { a: Array.from({ length: 5000 }, (_, v) => ({ v })) }, batch: () => 50 })
     const pipeline = pipelineOf(log, [], { delivery: 'at_least_once' })
     let open!: () => void

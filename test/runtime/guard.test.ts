@@ -1,4 +1,4 @@
-/** The guard around sources and sinks: what arrives at the runtime of what they throw. */
+/** The guard around sources and sinks: how their errors reach the runtime. */
 import { describe, expect, it } from 'vitest'
 import { BatchError, ConnectionError, DataError, Message, type Sink, type Source } from '../../src/contract/plugin.ts'
 import { create } from '../../src/runtime/guard.ts'
@@ -36,7 +36,7 @@ it.each(['onGap', 'onIdle', 'onClock', 'onEnd'])('a transform: %s throws with it
 })
 
 describe('a sink', () => {
-  it('throws what no rule covers: step, place, records, advice', async () => {
+  it('an error that no rule covers is reported with step, location, records and a fix', async () => {
     for (const write of [
       () => {
         throw new TypeError('no')
@@ -60,7 +60,7 @@ describe('a sink', () => {
     ).toMatch(/Throw a BatchError to reject records/)
   })
 
-  it('throws what a rule covers: as it is', async () => {
+  it('an error that a rule covers is passed on unchanged', async () => {
     const gone = new ConnectionError('gone')
     expect(
       await writing(async () => {
@@ -75,7 +75,7 @@ describe('a sink', () => {
     ).toBe(some)
   })
 
-  it('names a message that is not in the batch', async () => {
+  it('a message that is not in the batch is reported', async () => {
     expect(
       (
         await writing(() => {
@@ -91,14 +91,14 @@ describe('a sink', () => {
 })
 
 describe('a source', () => {
-  it.each([undefined, {}, 5, { lane: 'x' }])('reads %j, which is not a batch', async value => {
+  it.each([undefined, {}, 5, { lane: 'x' }])('reports a read of %j, which is not a batch', async value => {
     expect((await reading(async () => value)).message).toMatch(/^step 's' \(p\.yaml:7\): read threw TypeError.*must resolve to a batch/)
   })
-  it('ends, or reads a batch', async () => {
+  it('read must return a batch or end', async () => {
     expect(await reading(async () => null)).toBeUndefined()
     expect(await reading(async () => ({ lane: 'a', messages: [], position: 1 }))).toBeUndefined()
   })
-  it('whose healthy throws is not healthy, and says so once', async () => {
+  it('a source whose healthy() throws is not healthy, and the error is logged once', async () => {
     lines.length = 0
     const source = create(
       step,
@@ -117,7 +117,7 @@ describe('a source', () => {
   })
 })
 
-it('keeps the instance, its private fields and its getters', async () => {
+it('the guard keeps the instance, its private fields and its getters', async () => {
   class Own {
     #n = 0
     get commitImmediately() {

@@ -31,13 +31,13 @@ export interface MemoryLogOptions {
   /** Called at every step that may fail; throws to make it fail. */
   readonly fault?: (at: 'read' | 'begin' | 'write' | 'commit-before' | 'commit-after' | 'claim' | 'seek' | 'save') => void
   readonly origin?: () => LaneOrigin
-  /** What 0.1.0 kept, by lane. */
+  /** State stored by 0.1.0, by lane. */
   readonly former?: Checkpoint
   /** Keep the input open after its end, as a topic would be. */
   readonly endless?: boolean
 }
 
-/** Survives a "process": what a broker would hold. */
+/** Outlives a "process": the data that a broker would hold. */
 export class MemoryLog {
   readonly committed: { lane: string; key: string | null; value: string }[] = []
   readonly dead: Message[] = []
@@ -203,7 +203,7 @@ class MemoryTransaction implements Transaction {
   async abort(): Promise<void> {}
 }
 
-/** Everything runs that waits for no timer. */
+/** Runs all work that does not wait for a timer. */
 export async function calm(): Promise<void> {
   for (let i = 0; i < 20; i++) await new Promise(resolve => setImmediate(resolve))
 }

@@ -1,4 +1,4 @@
-/** A checkpoint is gone on from only by what made it: same steps, same records. Everything else is refused before anything is read. */
+/** A run continues from a checkpoint only with the same steps and the same records. Any difference is an error before the first read. */
 import { describe, expect, test } from 'vitest'
 import {
   type Checkpoint,
@@ -19,7 +19,7 @@ interface CountConfig {
   readonly free?: number
 }
 
-/** Sends each record on with how many of its key there were. */
+/** Emits each record with the count of its key. */
 const count: TransformPlugin = defineTransform<CountConfig>({
   type: 'count',
   schema: {},
@@ -48,7 +48,7 @@ class World {
     this.log = new MemoryLog({ lanes: { a: this.records }, batch: () => 10, origin: () => this.origin, former })
   }
 
-  /** @returns what came out of this run. @throws what stopped it */
+  /** @returns the output of this run. @throws the error that stopped it */
   async run(
     records: number,
     config: CountConfig,
@@ -69,7 +69,7 @@ const refusal = async (run: Promise<unknown>): Promise<string> => {
 }
 
 describe('steps', () => {
-  test('a restart with the same steps, and with settings that decide nothing, goes on', async () => {
+  test('a restart with the same steps, and with changed settings that do not affect the result, continues', async () => {
     const w = new World()
     expect(await w.run(2, { key: 'k', free: 1 })).toEqual([1, 2])
     expect(await w.run(1, { free: 2, key: 'k' })).toEqual([3])
@@ -84,19 +84,19 @@ describe('steps', () => {
       { name: 'renamed' },
       /step count \(count\) holds 1 entries of state; the file has no stateful step with that name/,
     ],
-    ['a step that is gone', { key: 'k' }, { pipeline: { transforms: [] } }, /the file has no stateful step/],
-  ])('%s is refused, with both sides and the ways out', async (_, config, over, expected) => {
+    ['a removed step', { key: 'k' }, { pipeline: { transforms: [] } }, /the file has no stateful step/],
+  ])('%s is an error with both sides and the ways to continue', async (_, config, over, expected) => {
     const w = new World()
     await w.run(2, { key: 'k' })
     const message = await refusal(w.run(1, config as CountConfig, over))
     expect(message).toMatch(expected)
     expect(message).toMatch(/--fresh[^]*raise version \(now 1\)[^]*name \(now test\) or group/)
     expect(w.log.committed).toHaveLength(2)
-    // Nothing of it was touched: the former file goes on.
+    // The checkpoint is unchanged: the former file continues.
     expect(await w.run(0, { key: 'k' })).toEqual([3])
   })
 
-  test('--fresh begins anew and leaves nothing of the old state', async () => {
+  test('--fresh starts from the beginning and deletes the old state', async () => {
     const w = new World()
     await w.run(2, { key: 'k' })
     expect(await w.run(1, { key: 'other' }, { fresh: true })).toEqual([1, 2, 3])
@@ -106,7 +106,7 @@ describe('steps', () => {
     expect(await w.run(1, { key: 'other' })).toEqual([4])
   })
 
-  test('a lane whose pipeline was not reset to the end is refused, and --fresh goes on', async () => {
+  test('a lane whose pipeline was not reset completely is an error, and --fresh continues', async () => {
     const w = new World()
     await w.run(2, { key: 'k' })
     const { state } = w.log.checkpoints.get('a')!
@@ -117,7 +117,7 @@ describe('steps', () => {
     expect(await w.run(1, { key: 'k' })).toEqual([4])
   })
 
-  test('a checkpoint of 0.1.0 with a step that was renamed with the upgrade is refused', async () => {
+  test('a checkpoint of 0.1.0 with a step that was renamed during the upgrade is an error', async () => {
     const w = new World()
     await w.run(2, { key: 'k' })
     const { state } = w.log.checkpoints.get('a')!
@@ -125,7 +125,7 @@ describe('steps', () => {
     expect(await refusal(w.run(1, { key: 'k' }, { name: 'renamed' }))).toMatch(/has state of step count/)
   })
 
-  test('a checkpoint of 0.1.0, which does not say what made it, is taken over once', async () => {
+  test('a checkpoint of 0.1.0, which has no record of its steps, is adopted once', async () => {
     const w = new World()
     await w.run(2, { key: 'k' })
     const { state } = w.log.checkpoints.get('a')!
@@ -136,7 +136,7 @@ describe('steps', () => {
 })
 
 describe('records', () => {
-  test('a topic that was made anew is read from its beginning, where no state depends on the old one', async () => {
+  test('a recreated topic is read from its beginning if no state depends on the old one', async () => {
     const w = new World()
     const stateless = { transforms: [] }
     await w.run(3, { key: 'k' }, { pipeline: stateless })
@@ -145,7 +145,7 @@ describe('records', () => {
     expect(await w.run(1, { key: 'k' }, { pipeline: stateless })).toEqual([5])
   })
 
-  test('with state of the old one it is refused', async () => {
+  test('a recreated topic is an error if state depends on the old one', async () => {
     const w = new World()
     await w.run(3, { key: 'k' })
     w.origin = { ...w.origin, id: 'topic-2' }
@@ -154,8 +154,8 @@ describe('records', () => {
   })
 })
 
-describe('records that retention deleted before they were read', () => {
-  test('are refused where state would have a hole, and --fresh begins with what there is', async () => {
+describe('records deleted by retention before they were read', () => {
+  test('are an error if state would have a gap, and --fresh starts with the oldest record', async () => {
     const w = new World()
     await w.run(2, { key: 'k' })
     w.origin = { ...w.origin, start: 5, initial: 5 }
@@ -165,7 +165,7 @@ describe('records that retention deleted before they were read', () => {
     expect(await w.run(0, { key: 'k' }, { fresh: true })).toEqual([1, 2])
   })
 
-  test('are said where there is no state, and reading goes on', async () => {
+  test('are logged if there is no state, and reading continues', async () => {
     const w = new World()
     const stateless = { transforms: [] }
     await w.run(2, { key: 'k' }, { pipeline: stateless })
@@ -177,29 +177,29 @@ describe('records that retention deleted before they were read', () => {
   })
 })
 
-describe('a group that remembers a position, and no checkpoint', () => {
+describe('a group with a committed position, and no checkpoint', () => {
   const lost = async (owner: string | null, pipeline: Partial<Pipeline> = {}) => {
     const w = new World()
     w.origin = { ...w.origin, remembered: { owner, position: 0 } }
     return w.run(2, { key: 'k' }, { pipeline })
   }
 
-  test('of this pipeline, or of no one knows whom: refused', async () => {
+  test('of this pipeline or of unknown origin: an error', async () => {
     expect(await refusal(lost(stateOwner('test.1')))).toMatch(/its state is missing \(steps count; expected under test.1\)/)
     expect(await refusal(lost(null))).toMatch(/partial windows/)
   })
 
-  test('of an older version: from the oldest record', async () => {
+  test('of an older version: starts from the oldest record', async () => {
     expect(await lost('test.1', { version: 2 })).toEqual([1, 2])
   })
 
-  test('set by `runner offsets reset`, or without state: from there', async () => {
+  test('set by `runner offsets reset`, or without state: starts from that position', async () => {
     expect(await lost(RESET)).toEqual([1, 2])
     expect(await lost(null, { transforms: [] })).toEqual([0, 1])
   })
 })
 
-describe('state that 0.1.0 kept by name and version, whatever the group', () => {
+describe('state that 0.1.0 stored by name and version, without the group', () => {
   const former: Checkpoint = { position: 2, state: [['count.seen', 'k', '7']] }
   const upgrade = async (found: Checkpoint, position: number, config: CountConfig = { key: 'k' }) => {
     const w = new World(found)
@@ -208,26 +208,26 @@ describe('state that 0.1.0 kept by name and version, whatever the group', () => 
     return { w, out: w.run(1, config) }
   }
 
-  test('is taken over where it ends at the position of the group, and belongs to the group from then on', async () => {
+  test('is adopted if it ends at the position of the group, and then belongs to the group', async () => {
     const { w, out } = await upgrade(former, 2)
     expect(await out).toEqual([8])
     await refusal(w.run(1, { key: 'other' }))
     expect(await w.run(0, { key: 'k' })).toEqual([9])
   })
 
-  test('is refused where it ends elsewhere: another group has used it', async () => {
+  test('is an error if it ends at another position: another group has used it', async () => {
     const { w, out } = await upgrade(former, 1)
     expect(await refusal(out)).toMatch(/ends at 2, but group undefined has read up to 1[^]*--fresh/)
     expect(w.log.checkpoints.size).toBe(0)
   })
 
-  test('is refused with state of a step that the file does not have', async () => {
+  test('is an error if it contains state of a step that the file does not have', async () => {
     const { out } = await upgrade({ position: 2, state: [['windows.open', 'k', '7']] }, 2)
     expect(await refusal(out)).toMatch(/state of step windows; the file has no stateful step with that name \(it has count\)/)
   })
 })
 
-test('state belongs to name, version and group; a group called like the pipeline is left out', () => {
+test('state belongs to name, version and group; a group with the name of the pipeline is omitted', () => {
   expect([stateOwner('bars.1'), stateOwner('bars.1', 'bars'), stateOwner('bars.1', 'shadow')]).toEqual([
     'bars.1',
     'bars.1',

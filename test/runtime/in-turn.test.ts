@@ -1,4 +1,4 @@
-/** Two processes on two machines that take a lane from each other: without a group to divide the work one of them must stop. On a virtual clock. */
+/** Two processes on two machines claim a lane from each other: without a group that divides the work, one of them must stop. On a virtual clock. */
 import { expect, test } from 'vitest'
 import { FencedError, LiveConflictError, type SourcePlugin } from '../../src/contract/plugin.ts'
 import { VirtualClock } from '../../src/kit/clock.ts'
@@ -34,13 +34,13 @@ async function run(fenced: readonly number[], shares: boolean): Promise<{ ended:
   return { ended, out: log.committed.length }
 }
 
-test('a lane that is fenced twice within seconds, of a source that cannot share it, ends the run', async () => {
+test('a lane that is fenced twice within seconds ends the run if its source cannot share it', async () => {
   const { ended } = await run([1, 2], false)
   expect(ended).toBeInstanceOf(LiveConflictError)
   expect((ended as Error).message).toMatch(/lane a alternately[^]*source in cannot share[^]*another name or version/)
 })
 
-test('once may have another cause, and a group revokes what it gives away: the lane goes on', async () => {
+test('a lane that is fenced once, or of a group that revokes lanes, does not end the run', async () => {
   for (const [fenced, shares] of [
     [[1], false],
     [[1, 2], true],

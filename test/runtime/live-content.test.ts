@@ -1,4 +1,4 @@
-/** What a process says of itself: all that decides what is written and where, no secret, nothing that may differ between replicas. */
+/** The content that a process publishes: all settings that affect what is written and where, no secrets, nothing that may differ between replicas. */
 import { describe, expect, test } from 'vitest'
 import { loadInput } from '../../src/config/load.ts'
 import { liveConflict, liveContentOf, liveDifferences } from '../../src/kit/live-content.ts'
@@ -33,7 +33,7 @@ async function contentOf(change: (input: any) => void = () => {}): Promise<Retur
   return liveContent(pipeline!)
 }
 
-test('it has the places without logins, and no secret', async () => {
+test('the content has locations without credentials, and no secret', async () => {
   const content = await contentOf()
   expect(JSON.stringify(content)).not.toMatch(/s3cret|hunter2/)
   expect(content.owner).toBe('bars.1')
@@ -48,27 +48,27 @@ test('it has the places without logins, and no secret', async () => {
   })
 })
 
-describe('two processes may differ in', () => {
+describe('differences that two processes may have', () => {
   test.each<[string, (input: any) => void]>([
     ['lateness', i => (i.transforms[1].bars.allowed_lateness = '9s')],
     ['limits', i => (i.max_in_flight = 7)],
     ['the commit interval', i => (i.commit_interval = '7s')],
     ['passwords', i => (i.sinks[1].postgres.dsn = 'postgres://other:new@db:5432/app?password=hunter2')],
-    ['compression and login', i => Object.assign(i.sinks[0].kafka, { compression: 'gzip', client_id: 'x' })],
+    ['compression and credentials', i => Object.assign(i.sinks[0].kafka, { compression: 'gzip', client_id: 'x' })],
     ['a bearer token', i => (i.sinks[3].http.bearer = 'new')],
     ['a cache', i => (i.transforms[2].lookup.ttl = '5m')],
     [
-      'the name of the brokers, when the output goes where the input comes from',
+      'the name of the brokers, if input and output use the same brokers',
       i => (i.sources[0].kafka.brokers = i.sinks[0].kafka.brokers = 'localhost:9092'),
     ],
-    ['a further topic to read', i => i.sources[0].kafka.topics.push('more')],
+    ['an additional input topic', i => i.sources[0].kafka.topics.push('more')],
     ['the order of keys', i => (i.transforms[1].bars = { allowed_lateness: '2s', interval: '1m' })],
   ])('%s', async (_, change) => {
     expect(liveDifferences(await contentOf(), await contentOf(change))).toEqual([])
   })
 })
 
-describe('two processes may not differ in', () => {
+describe('differences that two processes may not have', () => {
   test.each<[string, (input: any) => void, string]>([
     ['a window', i => (i.transforms[1].bars.interval = '5m'), 'transforms.bars.interval: running 60000, here 300000'],
     [
@@ -89,13 +89,13 @@ describe('two processes may not differ in', () => {
     ['a sink', i => i.sinks.pop(), 'sinks.http.type: running "http", here not set'],
     ['a sink’s condition', i => (i.sinks[0].when = 'true'), 'sinks.kafka_2.when: running not set, here "true"'],
     ['the dlq', i => (i.dlq.file.path = 'd.jsonl'), 'dlq.path: running "dead.jsonl", here "d.jsonl"'],
-    ['what a record is', i => (i.sources[0].kafka.format = 'text'), 'sources.kafka.format: running "json", here "text"'],
+    ['the definition of a record', i => (i.sources[0].kafka.format = 'text'), 'sources.kafka.format: running "json", here "text"'],
   ])('%s', async (_, change, line) => {
     expect(liveDifferences(await contentOf(), await contentOf(change))).toContain(line)
   })
 })
 
-test('a large content is abbreviated, and is equivalent', async () => {
+test('a large content is abbreviated and compares as equal', async () => {
   const many = (price: string) => (i: any) =>
     (i.transforms = Array.from({ length: 100 }, (_, n) => ({ map: { fields: { price: `price * ${n}.0 + ${price}` } }, name: `step_${n}` })))
   const [a, b] = [await contentOf(many('1.0')), await contentOf(many('2.0'))]
@@ -104,7 +104,7 @@ test('a large content is abbreviated, and is equivalent', async () => {
   expect(liveDifferences(a, b)).toContainEqual(expect.stringMatching(/^transforms\.step_7: running #\w{10}, here #\w{10}$/))
 })
 
-test('another version of the runner may know other settings: what both know counts', async () => {
+test('another version of the runner may have other settings: only common settings are compared', async () => {
   const [mine, other] = [await contentOf(), await contentOf(i => (i.sinks[0].kafka.topic = 'x'))]
   const { 'sinks.kafka_2.topic': topic, 'transforms.bars.interval': _, ...rest } = other.settings
   const older = { ...other, runner: '0.0.1', settings: { ...rest, 'sinks.kafka_2.gone': '1' } }
@@ -112,7 +112,7 @@ test('another version of the runner may know other settings: what both know coun
   expect(liveDifferences({ ...older, settings: { ...rest, 'sinks.kafka_2.topic': topic } }, mine)).toHaveLength(1)
 })
 
-test('the refusal has both sides and the ways out', async () => {
+test('the error has both sides and the ways to continue', async () => {
   const conflict = liveConflict(await contentOf(i => (i.sinks[0].kafka.topic = 'x')), 'runner on 10.0.0.7', await contentOf(), 'group bars')
   expect(conflict).toMatchObject({ code: 'PIPE_LIVE' })
   expect(conflict!.message).toMatch(

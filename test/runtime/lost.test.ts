@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 import { ConnectionError, type SourceContext } from '../../src/contract/plugin.ts'
 import { MemoryLog, pipelineOf, start } from './harness.ts'
 
-it('a lane that is lost while it is being claimed is not claimed again: that would shut out its new owner', async () => {
+it('a lane that is lost during its claim is not claimed again: a second claim would fence its new owner', async () => {
   let claims = 0
   const log = new MemoryLog({
     lanes: { a: [{ v: 1 }] },
@@ -22,7 +22,7 @@ it('a lane that is lost while it is being claimed is not claimed again: that wou
   const ended = run.run()
   await expect.poll(() => claims).toBeGreaterThan(2)
   context.lose(['a'])
-  // The source goes on without it.
+  // The source continues without the lane.
   await expect.poll(() => run.notReady()).toEqual([])
   const before = claims
   await new Promise(resolve => setTimeout(resolve, 50))

@@ -1,4 +1,4 @@
-/** A one-shot pipeline reads everything in each run, waits for its peers only so long, and a part of it is not success. */
+/** A one-shot pipeline reads all records in each run, waits for its peers for a limited time, and fails if it is incomplete. */
 import { expect, test } from 'vitest'
 import { ConnectionError, defineSource, type Source, type SourcePlugin } from '../../src/contract/plugin.ts'
 import { obstacles } from '../../src/config/delivery.ts'
@@ -30,7 +30,7 @@ async function until(clock: VirtualClock, run: Promise<void>, ms: number): Promi
   return end
 }
 
-test('a second run reads everything again, and nothing is kept', async () => {
+test('a second run reads all records again, and no state is kept', async () => {
   const log = memory()
   for (const _ of [1, 2]) {
     await start(pipelineOf(log, [], { sources: [step('in', oneShot(log))], delivery: 'at_least_once' })).run()
@@ -39,7 +39,7 @@ test('a second run reads everything again, and nothing is kept', async () => {
   expect(log.committed.map(r => Number(r.value))).toEqual([1, 2, 3, 1, 2, 3])
 })
 
-test('exactly_once is refused with its reason: every run writes everything again', () => {
+test('exactly_once is an error with the reason: every run writes all records again', () => {
   const log = memory()
   expect(obstacles([step('in', oneShot(log))], [step('out', log.sink())])).toEqual([
     { from: 'in', reason: 'in stores no position: each run reads everything and writes it again' },
@@ -61,7 +61,7 @@ test.each([
     { healthy: () => false, read: (signal: AbortSignal) => new Promise<never>((_, no) => signal.addEventListener('abort', no)) },
     /source in could not be reached for 30 s/,
   ],
-])('a peer that %s ends the run as a fault of the environment', async (_, made, message) => {
+])('a peer that %s ends the run as an environment error', async (_, made, message) => {
   const clock = new VirtualClock(1_790_000_000_000)
   const log = memory()
   const pipeline = pipelineOf(log, [], { sources: [step('in', source(made))], delivery: 'at_least_once' })
@@ -70,7 +70,7 @@ test.each([
   expect(await until(clock, over, 1000)).toMatchObject({ code: 'PIPE_ENVIRONMENT', message: expect.stringMatching(message) })
 })
 
-test('stopped in the middle it has failed', async () => {
+test('a run that is stopped before the end has failed', async () => {
   const log = new MemoryLog({ lanes: { a: [1, 2, 3] }, batch: () => 2, endless: true })
   const run = start(pipelineOf(log, [], { sources: [step('in', oneShot(log))], delivery: 'at_least_once' }))
   const over = run.run()

@@ -27,7 +27,7 @@ const throwing = (stateful: boolean): TransformPlugin =>
 const header = (m: { headers?: readonly (readonly [string, unknown])[] }, name: string): unknown => m.headers?.find(h => h[0] === name)?.[1]
 
 describe('a transform that throws', () => {
-  it.each([false, true])('has only the poison message dead-lettered (stateful: %s)', async stateful => {
+  it.each([false, true])('dead-letters only the poison message (stateful: %s)', async stateful => {
     const log = new MemoryLog({ lanes: input, batch: () => 30 })
     const run = start(pipelineOf(log, [throwing(stateful)]))
     await run.run()
@@ -42,7 +42,7 @@ describe('a transform that throws', () => {
   })
 })
 
-describe('the other records of its batch', () => {
+describe('the other records of a failed batch', () => {
   /** Assigns to each message, as `map`, `rekey` and `envelope` do. */
   const changing = defineTransform({
     type: 'changing',
@@ -97,7 +97,7 @@ describe('the other records of its batch', () => {
   })
 })
 
-describe('a step behind a window that throws', () => {
+describe('a step after a window that throws', () => {
   const windows = Array.from({ length: 60 }, (_, i) => ({ ts: 1000 * i, i, k: `k${i % 2}` }))
   const throwsAt = (starts: readonly number[], stateful: boolean): TransformPlugin =>
     defineTransform({
@@ -144,7 +144,7 @@ describe('a step behind a window that throws', () => {
     )
   })
 
-  it('stops the pipeline where it throws on everything and there is no dlq', async () => {
+  it('stops the pipeline if it throws for every message and there is no dlq', async () => {
     const log = new MemoryLog({ lanes: { a: windows }, batch: () => 7 })
     const always = defineTransform({
       type: 'always',
@@ -164,8 +164,8 @@ describe('a step behind a window that throws', () => {
   })
 })
 
-describe('bad records', () => {
-  it('go to the dead letters with their original bytes, key and headers', async () => {
+describe('invalid records', () => {
+  it('go to the dead-letter queue with their original bytes, key and headers', async () => {
     const bad = Buffer.from('{"v": 1,,}')
     const utf8 = Buffer.from([0x22, 0xff, 0x22])
     const log = new MemoryLog({ lanes: { a: [{ v: 1 }, bad, { v: 2 }, utf8, Buffer.alloc(0)] }, batch: () => 10 })
@@ -187,7 +187,7 @@ describe('bad records', () => {
     expect(header(log.dead[2], 'error_message')).toMatch(/empty/)
   })
 
-  it('are found where no step reads values, too; tombstones and other formats pass', async () => {
+  it('are detected also if no step reads values; tombstones and other formats pass', async () => {
     const bad = Buffer.from('{"v": 1,,}')
     const deep = Buffer.from('['.repeat(300) + ']'.repeat(300))
     const log = new MemoryLog({ lanes: { a: [{ v: 1 }, bad, { v: 2 }, deep] }, batch: () => 10 })
@@ -206,7 +206,7 @@ describe('bad records', () => {
     expect(failed).toHaveLength(1)
   })
 
-  it('stop a pipeline that has no dlq, and commit nothing past them', async () => {
+  it('stop a pipeline without a dlq, and no record after them is committed', async () => {
     const values: unknown[] = input.a.slice(0, 20)
     values[12] = Buffer.from('oops')
     const log = new MemoryLog({ lanes: { a: values }, batch: () => 5 })
@@ -217,7 +217,7 @@ describe('bad records', () => {
     expect(log.committed.length).toBeLessThanOrEqual(12)
   })
 
-  it('stop it even when a plugin swallows the refusal', async () => {
+  it('stop the pipeline even if a plugin catches the rejection', async () => {
     const swallowing = defineTransform({
       type: 'swallowing',
       schema: {},
@@ -237,8 +237,8 @@ describe('bad records', () => {
   })
 })
 
-describe('a sink that refuses some messages', () => {
-  it('has exactly those dead-lettered', async () => {
+describe('a sink that rejects some messages', () => {
+  it('has exactly those messages dead-lettered', async () => {
     const log = new MemoryLog({ lanes: input, batch: () => 30 })
     const pipeline = pipelineOf(log, [], { delivery: 'at_least_once' })
     const written: number[] = []
@@ -260,7 +260,7 @@ describe('a sink that refuses some messages', () => {
   })
 })
 
-it.each([true, false])('dead-letters what a source could not unpack (steps read values: %s)', async readsValue => {
+it.each([true, false])('records that a source could not unpack are dead-lettered (steps read values: %s)', async readsValue => {
   const log = new MemoryLog({ lanes: input, batch: () => 30 })
   const pipeline = pipelineOf(log, [])
   const { create } = pipeline.sources[0].plugin
@@ -283,8 +283,8 @@ it.each([true, false])('dead-letters what a source could not unpack (steps read 
   expect(log.committed.length).toBe(99)
 })
 
-/** A plugin's own code, and what is said of what it throws. */
-describe('what a plugin throws without a rule of the contract', () => {
+/** Errors in plugin code and how they are reported. */
+describe('an error of a plugin outside the contract', () => {
   const transform = (process: (m: any, out: any) => unknown, more: object = {}): TransformPlugin =>
     defineTransform({
       type: 'own',
@@ -314,7 +314,7 @@ describe('what a plugin throws without a rule of the contract', () => {
   it.each([
     ['sync', oops],
     ['async', asOops],
-  ])('%s, without a dlq: step, place in the plugin, record, what to do', async (_, process) => {
+  ])('%s, without a dlq: the error has step, location in the plugin, record and a fix', async (_, process) => {
     const said = await failed([transform(process)])
     expect(said).toMatch(
       /^step 't0' \(test\.yaml:1\): process threw TypeError at test\/runtime\/poison\.test\.ts:\d+:\d+ on a offset 41: Cannot read properties/,
@@ -322,7 +322,7 @@ describe('what a plugin throws without a rule of the contract', () => {
     expect(said).toMatch(/The pipeline has no dlq .* nothing after this record is committed\. Correct the plugin, or add a 'dlq:' section/)
   })
 
-  it('with state, without a dlq: the same, after a rewind', async () => {
+  it('with state, without a dlq: is the same after a restore', async () => {
     const log = new MemoryLog({ lanes: input, batch: () => 30 })
     expect(await failed([throwing(true)], {}, log)).toMatch(
       /process threw TypeError at .*poison\.test\.ts:\d+:\d+ on a offset 41: cannot take 41/,
@@ -330,14 +330,14 @@ describe('what a plugin throws without a rule of the contract', () => {
     expect(log.committed.length).toBeLessThanOrEqual(41)
   })
 
-  it('with a dlq: the dead letter has the error itself and its location', async () => {
+  it('with a dlq: the dead letter has the error and its location', async () => {
     const log = new MemoryLog({ lanes: input, batch: () => 30 })
     await start(pipelineOf(log, [throwing(false)])).run()
     expect(header(log.dead[0], 'error_message')).toBe('cannot take 41')
     expect(header(log.dead[0], 'error_location')).toMatch(/^test\/runtime\/poison\.test\.ts:\d+:\d+$/)
   })
 
-  it.each([['a text'], [undefined], [null], [{ code: 7 }]])('%j is not an Error, and is reported like one', async thrown => {
+  it.each([['a text'], [undefined], [null], [{ code: 7 }]])('%j is not an Error and is reported like an Error', async thrown => {
     const throwIt = (m: any): void => {
       if (m.value.v === 41) throw thrown
     }
@@ -348,7 +348,7 @@ describe('what a plugin throws without a rule of the contract', () => {
     await start(pipelineOf(new MemoryLog({ lanes: input, batch: () => 30 }), [transform((m, out) => out.fail(m, thrown))])).run()
   })
 
-  it('in create, and a create that returns nothing', async () => {
+  it('in create, and for a create that returns nothing', async () => {
     const make = (create: any) => defineTransform({ type: 'own', schema: {}, create }) as TransformPlugin
     expect(
       await failed([

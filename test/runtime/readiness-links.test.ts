@@ -1,4 +1,4 @@
-/** What hangs in front of a `repartition`, in it or behind it holds back every lane: the pipeline is not ready, with the step or lane. On a virtual clock. */
+/** A hang before, in or after a `repartition` holds back every lane: the pipeline is not ready, and the reason names the step or lane. On a virtual clock. */
 import { expect, test } from 'vitest'
 import { loadText } from '../../src/config/load.ts'
 import { ConnectionError, defineSink, defineTransform, type Output, type Message, type TransformPlugin } from '../../src/contract/plugin.ts'
@@ -67,7 +67,7 @@ async function linked({ before = () => pass, write = async () => {}, behind = pa
   const run = start(
     {
       ...pipelineOf(log, [], { delivery: 'at_least_once' }),
-      // Time waits for each partition of these topics.
+      // Event time waits for each partition of these topics.
       sources: [{ ...step('in', log.source(), { topics: ['a', 'b'] }), type: 'kafka' }],
       transforms: [
         step(
@@ -105,7 +105,7 @@ const complete = [
   [10_000, 20],
 ]
 
-test('a lane in front of it hangs: no window of any lane closes, and that lane is the reason; once it goes on, nothing is missing', async () => {
+test('a lane of the input hangs: no lane closes a window, and that lane is the reason; when it resumes, no record is missing', async () => {
   const { promise, resolve } = Promise.withResolvers<void>()
   const before = (lane: string): Process => {
     if (lane === 'a') return pass
@@ -130,7 +130,7 @@ test('a lane in front of it hangs: no window of any lane closes, and that lane i
 test.each([
   ['hangs', () => new Promise<void>(() => {}), 'no answer: what was written is not acknowledged'],
   ['fails', () => Promise.reject(new ConnectionError('the brokers are away')), 'the brokers are away'],
-] as const)('the internal topic %s: the write end of the step is the reason', async (_, write, reason) => {
+] as const)('the internal topic %s: the writing side of the step is the reason', async (_, write, reason) => {
   const w = await linked({ write })
   await w.elapse(12_000)
   expect(about(w.run)).toEqual([['link', 'repartition.write', expect.stringContaining(reason), 12]])
@@ -138,7 +138,7 @@ test.each([
   await w.stop()
 })
 
-test('a step behind it hangs: the lane of the internal topic is the reason', async () => {
+test('a step after it hangs: the lane of the internal topic is the reason', async () => {
   const w = await linked({ behind: () => new Promise<void>(() => {}) })
   await w.elapse(12_000)
   expect(about(w.run)).toEqual([

@@ -1,4 +1,4 @@
-/** What hangs or keeps failing makes the pipeline not ready, names the step, and says since when. On a virtual clock. */
+/** A hanging or failing step makes the pipeline not ready; the reason names the step and the start time. On a virtual clock. */
 import { expect, test } from 'vitest'
 import {
   ConnectionError,
@@ -51,7 +51,7 @@ async function stop(run: PipelineRun, clock: VirtualClock, ended: Promise<void>)
   await over
 }
 
-test('a sink that accepts a write and does not answer', async () => {
+test('a sink that accepts a write and does not respond', async () => {
   const clock = new VirtualClock(START)
   const run = runOf(
     endless(),
@@ -70,7 +70,7 @@ test('a sink that accepts a write and does not answer', async () => {
   await stop(run, clock, ended)
 })
 
-test('a sink that takes long and makes progress is ready', async () => {
+test('a slow sink that makes progress is ready', async () => {
   const clock = new VirtualClock(START)
   const slow = sinkOf(async ({ progress }) => {
     for (let i = 0; i < 10; i++) {
@@ -87,7 +87,7 @@ test('a sink that takes long and makes progress is ready', async () => {
   await stop(run, clock, ended)
 })
 
-test('a sink that fails is named with its error; once it is back a write comes within breaker_reset', async () => {
+test('a failing sink is reported with its error; after it recovers, a write follows within breaker_reset', async () => {
   const clock = new VirtualClock(START)
   let away = true
   let back = 0
@@ -107,7 +107,7 @@ test('a sink that fails is named with its error; once it is back a write comes w
   await stop(run, clock, ended)
 })
 
-test('transactions that fail: the sink they are of is named, its retries are counted, and the lane goes on soon after', async () => {
+test('failing transactions: their sink is named, retries are counted, and the lane resumes soon after', async () => {
   const clock = new VirtualClock(START)
   let away = true
   const log = endless({
@@ -128,7 +128,7 @@ test('transactions that fail: the sink they are of is named, its retries are cou
   await ended
 })
 
-test('a transform whose peer is away, and one that never ends', async () => {
+test('a transform whose peer is unreachable, and one that never returns', async () => {
   const clock = new VirtualClock(START)
   let answer: () => Promise<void> = () => Promise.reject(new ConnectionError('the table is away'))
   const asking = defineTransform({ type: 'ask', schema: {}, create: () => ({ process: () => answer() }) }) as TransformPlugin
@@ -143,7 +143,7 @@ test('a transform whose peer is away, and one that never ends', async () => {
   await stop(run, clock, ended)
 })
 
-/** A source whose lane has a lease, as of a group: the test says whether it still holds, and takes the lane away. */
+/** A source whose lane has a lease, as in a group: the test controls whether it is valid, and revokes the lane. */
 function leased(log: MemoryLog): { plugin: SourcePlugin; lease: { holds: boolean; lose(): void } } {
   const lease = { holds: true, lose: () => {} }
   const { create, ...plugin } = log.source()
@@ -159,7 +159,7 @@ function leased(log: MemoryLog): { plugin: SourcePlugin; lease: { holds: boolean
   }
 }
 
-test('a lane that is lost: its write is aborted, and nothing is tried again', async () => {
+test('a lane is lost: its write is aborted and not retried', async () => {
   const clock = new VirtualClock(START)
   const log = endless()
   const { plugin, lease } = leased(log)
@@ -182,7 +182,7 @@ test('a lane that is lost: its write is aborted, and nothing is tried again', as
   await stop(run, clock, ended)
 })
 
-test('a lane that is lost while its transactions fail leaves no reason behind', async () => {
+test('a lane that is lost while its transactions fail is no longer a reason', async () => {
   const clock = new VirtualClock(START)
   const log = endless({
     fault: at => {
@@ -200,7 +200,7 @@ test('a lane that is lost while its transactions fail leaves no reason behind', 
   await stop(run, clock, ended)
 })
 
-test('a process that was frozen for longer than its lease writes nothing before it has claimed the lane again', async () => {
+test('a process that was frozen for longer than its lease writes only after it has claimed the lane again', async () => {
   const clock = new VirtualClock(START)
   const log = endless()
   const { plugin, lease } = leased(log)

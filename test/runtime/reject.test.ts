@@ -164,7 +164,7 @@ function scenario({
 const told = (d: Desk): unknown[] => d.rejections.map(r => [r.message.offset, r.step, r.error.message])
 
 describe('a source that reports rejections to its senders', () => {
-  test('is notified of rejected rows after the good ones are written and before the commit; no dlq is needed', async () => {
+  test('is notified of rejected rows after the valid ones are written and before the commit; no dlq is needed', async () => {
     const { d, ended } = scenario()
     d.submit(1, -2, 3)
     await expect.poll(() => d.journal.length).toBe(3)
@@ -198,7 +198,7 @@ describe('a source that reports rejections to its senders', () => {
     ])
   })
 
-  test('a cycle with nothing but refusals is settled at once, too', async () => {
+  test('a commit batch of only rejections is flushed at once', async () => {
     const { d, ended } = scenario()
     d.submit(-1)
     await expect.poll(() => d.journal).toEqual(['refuse 0', 'commit 1'])
@@ -206,7 +206,7 @@ describe('a source that reports rejections to its senders', () => {
     await ended
   })
 
-  test('a transform that throws refuses the one row it cannot take', async () => {
+  test('a transform that throws rejects only the row that it cannot process', async () => {
     const { d, ended } = scenario()
     d.submit(1, 666, 3, -4)
     d.end()
@@ -215,7 +215,7 @@ describe('a source that reports rejections to its senders', () => {
     expect(told(d)[0]).toEqual([1, 't0', 'cannot take 666'])
   })
 
-  test('a stateful one that throws stops the pipeline: its half-done state cannot be taken back', async () => {
+  test('a stateful transform that throws stops the pipeline, because its partial state change cannot be undone', async () => {
     const { d, ended } = scenario({
       transforms: [
         picky({
@@ -236,7 +236,7 @@ describe('a source that reports rejections to its senders', () => {
     expect(d.journal).toEqual([])
   })
 
-  test('several requests that fall into one cycle: each commit covers what it says, refusals come first', async () => {
+  test('several requests in one commit batch: each commit covers its own request, rejections come first', async () => {
     const { d, ended } = scenario()
     d.submit(0)
     await expect.poll(() => d.journal.length + d.rejections.length).toBeGreaterThanOrEqual(0)
@@ -255,14 +255,14 @@ describe('a source that reports rejections to its senders', () => {
     }
     expect(committed).toBe(41)
     expect(seen.size).toBe(20)
-    // They were settled together: far fewer cycles than requests.
+    // They were flushed together: far fewer commit batches than requests.
     expect(d.journal.filter(e => e.startsWith('commit')).length).toBeLessThan(15)
     expect(d.journal.filter(e => e.startsWith('write')).flatMap(e => e.slice(6).split(','))).toEqual(
       Array.from({ length: 21 }, (_, i) => String(i)),
     )
   })
 
-  test('a sink that is away for a while delays the answer and repeats no refusal', async () => {
+  test('a sink outage delays the response and repeats no rejection', async () => {
     let failures = 3
     const { d, ended } = scenario({
       fault: () => {
@@ -275,7 +275,7 @@ describe('a source that reports rejections to its senders', () => {
     expect(d.journal).toEqual(['write 1', 'refuse 1', 'commit 2'])
   })
 
-  test('a write that fails for good: no refusal, no commit', async () => {
+  test('a permanent write failure: no rejection, no commit', async () => {
     const { d, ended } = scenario({
       fault: () => {
         throw new Error('disk on fire')
@@ -287,7 +287,7 @@ describe('a source that reports rejections to its senders', () => {
   })
 })
 
-test('a prompt source waits for no commit interval, with output or without', async () => {
+test('a commitImmediately source does not wait for the commit interval, with or without output', async () => {
   const quiet = picky({ create: () => ({ process: () => {} }) })
   const { d, ended } = scenario({ transforms: [quiet] })
   d.submit(1, 2)
@@ -312,7 +312,7 @@ test.each([false, true])('a rejection that can no longer be reported needs a dlq
   expect(d.journal.at(-1)).toBe(dlq ? 'commit 3' : 'refuse 1,2')
 })
 
-test('a dlq that is switched off with when_off: drop: counted and gone', async () => {
+test('a dlq that is off with when_off: drop: records are counted and dropped', async () => {
   const { d, run, ended } = scenario({ d: desk({ reports: false }), over: { drops_dead: true }, rejects: v => v > 100 })
   d.submit(1, -2, 101, Buffer.from('{'))
   d.end()
@@ -322,7 +322,7 @@ test('a dlq that is switched off with when_off: drop: counted and gone', async (
   expect(['in', 't0', 'out'].map(name => meters.steps.find(m => m.step === name)!.dead)).toEqual([1, 1, 1])
 })
 
-test('when_off counts only while the dlq is off', async () => {
+test('when_off has an effect only while the dlq is off', async () => {
   const file = (dlq: string): string => `name: x\nsources: [{ memory: in }]\nsinks: [{ memory: out }]\ndlq: { ${dlq}, memory: dead }\n`
   const load = async (dlq: string): Promise<Pipeline> => (await loadText('x.yaml', file(dlq))).pipeline!
   expect(await load('enabled: false, when_off: drop')).toMatchObject({ drops_dead: true })

@@ -1,4 +1,4 @@
-/** Transforms that need a peer, and the peer goes away: nothing is lost, dead-lettered, doubled or counted twice. */
+/** Transforms whose peer becomes unreachable: no record is lost, dead-lettered, duplicated or counted twice. */
 import { describe, expect, it } from 'vitest'
 import { ConnectionError, defineTransform, EnvironmentError, type TransformPlugin } from '../../src/contract/plugin.ts'
 import { MemoryLog, type MemoryLogOptions, pipelineOf, start } from './harness.ts'
@@ -23,7 +23,7 @@ const counting = defineTransform({
   },
 }) as TransformPlugin
 
-/** Asks a peer that is away when `away` says so, after it has emitted half of the batch. */
+/** Calls a peer, which is unreachable while `away` is true, after it has emitted half of the batch. */
 const asking = (away: () => Error | undefined, sync = false): TransformPlugin =>
   defineTransform({
     type: 'asking',
@@ -51,7 +51,7 @@ const flaky = (): (() => Error | undefined) => {
   return () => (calls++ % 3 === 2 ? undefined : new ConnectionError('peer gone'))
 }
 
-/** A source that cannot go back. */
+/** A source that cannot be read again. */
 function unseekable(options: MemoryLogOptions): { log: MemoryLog; source: ReturnType<MemoryLog['source']> } {
   const log = new MemoryLog(options)
   const plugin = log.source()
@@ -66,8 +66,8 @@ describe.each([
   [false, true, false],
   [false, false, false],
   [true, true, true],
-])('a transform whose peer is away (replayable: %s, state: %s, sync: %s)', (replayable, stateful, sync) => {
-  it('has the batch wait, and every message comes once', async () => {
+])('a transform whose peer is unreachable (replayable: %s, state: %s, sync: %s)', (replayable, stateful, sync) => {
+  it('makes the batch wait, and every message is written once', async () => {
     const options = { lanes: { a: values, b: values }, batch: () => 7 }
     const { log, source } = replayable ? { log: new MemoryLog(options), source: undefined } : unseekable(options)
     const transforms = [...(stateful ? [counting] : []), asking(flaky(), sync)]
@@ -81,7 +81,7 @@ describe.each([
     }
   })
 
-  it('that stays away does not hold up the end of what can be read again', async () => {
+  it('does not delay the end of a run whose input can be read again', async () => {
     const options = { lanes: { a: values }, batch: () => 10, endless: true }
     const { log, source } = replayable ? { log: new MemoryLog(options), source: undefined } : unseekable(options)
     let calls = 0
@@ -99,7 +99,7 @@ describe.each([
     expect(await ended).toMatch(replayable ? 'fine' : /not drained/)
     expect(log.dead).toEqual([])
     if (!replayable) return
-    // A later run makes up for it, without a gap and without a repetition.
+    // A later run reads the missing records, without a gap and without a repetition.
     const again = new MemoryLog({ lanes: { a: values }, batch: () => 10 })
     for (const [id, checkpoint] of log.checkpoints) again.checkpoints.set(id, checkpoint)
     again.committed.push(...log.committed)
@@ -108,7 +108,7 @@ describe.each([
   })
 })
 
-it('an EnvironmentError of a transform ends the run, and dead-letters nothing', async () => {
+it('an EnvironmentError of a transform ends the run and dead-letters no record', async () => {
   const log = new MemoryLog({ lanes: { a: values }, batch: () => 10 })
   const run = start(pipelineOf(log, [asking(() => new EnvironmentError('no such table'))])).run()
   await expect(run).rejects.toThrow('no such table')

@@ -22,7 +22,7 @@ test('partial rows of two partitions never overwrite each other: the pipeline st
   await expect(stopped()).rejects.toThrow(/records of one `user` are on several lanes .*repartition: \{ by: user \}/)
 })
 
-test('the step that the message names can be pasted: an expression that YAML would read as something else is in quotes', async () => {
+test('the suggested step can be pasted: an expression that YAML would read differently is quoted', async () => {
   await using pipeline = await testPipeline(windowInto(UPSERT).replace('by: user', `by: 'user + ": "'`))
   const stopped = async (): Promise<unknown> => {
     await pipeline.send([click('ann', 0, 0), click('ann', 1, 1)])
@@ -31,14 +31,14 @@ test('the step that the message names can be pasted: an expression that YAML wou
   await expect(stopped()).rejects.toThrow('put `- repartition: { by: "user + \\": \\"" }` before window')
 })
 
-test('a sink that shows every row gets them all', async () => {
+test('a sink that keeps every row receives all rows', async () => {
   await using pipeline = await testPipeline(windowInto('stdout: {}'))
   await pipeline.send([click('ann', 0, 0), click('ann', 1, 1)])
   await pipeline.end()
   expect((await pipeline.outputs()).map(r => r.value.n)).toEqual([1, 1])
 })
 
-test('what keyed_by says is believed', async () => {
+test('keyed_by is trusted', async () => {
   await using pipeline = await testPipeline(windowInto(UPSERT, '    keyed_by: user\n'))
   await pipeline.send([click('ann', 0, 0), click('ann', 1, 1)])
   await pipeline.end()

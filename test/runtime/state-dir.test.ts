@@ -1,4 +1,4 @@
-/** Places that cannot be written to, and the directories of those that can. */
+/** Paths that are not writable, and the directories created for those that are. */
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -11,8 +11,8 @@ describe.each<[string, string, string]>([
   ['the embedded PostgreSQL', 'generate: { fields: { n: { sequence: 0 } }, count: 1 }', 'postgres: { table: t, columns: [n] }'],
   ['the embedded Redis', 'generate: { fields: { n: { sequence: 0 } }, count: 1 }', 'redis: { channel: c }'],
 ])('%s', (_, source, sink) => {
-  // In /proc even root can make nothing, and it answers as if something above were missing.
-  test.each(['/proc/none/state', 'file/state'])('a RUNNER_STATE_DIR of %s ends with 3 and is named', async dir => {
+  // Even root cannot create files in /proc, and the error is that of a missing parent.
+  test.each(['/proc/none/state', 'file/state'])('a RUNNER_STATE_DIR of %s exits with 3, and the error names it', async dir => {
     const cwd = tempDir({ file: '', 'p.yaml': `name: p\nsources: [{ ${source} }]\nsinks: [{ ${sink} }]\n` })
     const env = { RUNNER_STATE_DIR: dir, KAFKA_BROKERS: undefined, PG_DSN_RW: undefined, REDIS_URL: undefined }
     const { code, stderr } = await runRunner(['run', 'p.yaml', '--set', 'metrics.enabled=false'], { cwd, env })
@@ -21,7 +21,7 @@ describe.each<[string, string, string]>([
   })
 })
 
-test('directories are made with those above them, and stay when they are there', () => {
+test('directories are created with their parents, and existing ones are kept', () => {
   const dir = tempDir()
   makeDirs(join(dir, 'a', 'b', 'c'))
   makeDirs(join(dir, 'a', 'b', 'c'))

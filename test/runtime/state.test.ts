@@ -1,4 +1,4 @@
-/** State of a lane: restored as it was written and parsed when it is looked at; bounded; in memory once. */
+/** State of a lane: restored unchanged, parsed on first access, bounded, and in memory once. */
 import { expect, test } from 'vitest'
 import { defineTransform, type State, type TransformPlugin } from '../../src/contract/plugin.ts'
 import { keptCheckpoint, keptOf, KeptState } from '../../src/kit/kept-state.ts'
@@ -11,7 +11,7 @@ const restored = (entries: readonly [string, string][]): { state: LaneState; sto
   return { state, store: state.open('s') }
 }
 
-test('restored entries are there, in their order, and do not count as changes', () => {
+test('restored entries are present, in order, and do not count as changes', () => {
   const { state, store } = restored([
     ['b', '[1,"x"]'],
     ['a', '{"n":2}'],
@@ -23,13 +23,13 @@ test('restored entries are there, in their order, and do not count as changes', 
     ['c', null],
   ])
   expect([store.size, store.get('a'), store.get('b'), store.get('d')]).toEqual([3, { n: 2 }, [1, 'x'], undefined])
-  // Looked at twice it is one object: what a step changes in place is what it sets.
+  // Two reads return the same object: a step may change it in place and set it.
   expect(store.get('a')).toBe(store.get('a'))
   expect([...store.entries()].map(([key]) => key).toSorted()).toEqual(['a', 'b', 'c'])
   expect(state.takeChanges()).toEqual([])
 })
 
-test('what was restored can be overwritten and deleted, looked at or not', () => {
+test('restored entries can be overwritten and deleted, whether they were read or not', () => {
   const { state, store } = restored([
     ['a', '1'],
     ['b', '2'],
@@ -50,7 +50,7 @@ test('what was restored can be overwritten and deleted, looked at or not', () =>
   expect(state.size).toBe(2)
 })
 
-test('clearing deletes what was restored too, looked at or not', () => {
+test('clear also deletes restored entries, whether they were read or not', () => {
   const { state, store } = restored([
     ['a', '1'],
     ['b', '2'],
@@ -66,7 +66,7 @@ test('clearing deletes what was restored too, looked at or not', () => {
   ])
 })
 
-test('a checkpoint that was read entry by entry is taken over, not copied', () => {
+test('a checkpoint that was read entry by entry is moved, not copied', () => {
   const kept = new KeptState()
   kept.set('s', 'a', '1')
   kept.set('s', 'b', '2')
@@ -96,7 +96,7 @@ const keeping: TransformPlugin = defineTransform({
   },
 })
 
-test('over limits.state the run stops, says which step holds how much, and has committed everything', async () => {
+test('a run that exceeds limits.state stops after a commit, and the error lists the size of each step', async () => {
   const clock = new VirtualClock(1_700_000_000_000)
   const log = new MemoryLog({ lanes: { a: Array.from({ length: 2000 }, (_, n) => ({ n })) }, batch: () => 50, endless: true })
   const run = start(pipelineOf(log, [keeping], { limits: { state: 1_048_576 } }), { clock })

@@ -7,7 +7,7 @@ import { MemoryLog, pipelineOf, start } from './harness.ts'
 const NEVER = new Promise<never>(() => {})
 const input = { a: Array.from({ length: 5000 }, (_, v) => ({ v })) }
 
-/** A pipeline on a log whose sink or source is another one. */
+/** A pipeline on a log, with its sink or source replaced. */
 function broken(part: { sink?: Sink; source?: Partial<Source> }, over: Partial<Pipeline> = {}): PipelineRun {
   const log = new MemoryLog({ lanes: input, batch: () => 50, endless: true })
   const pipeline = pipelineOf(log, [], { delivery: 'at_least_once', shutdown_timeout: 200, ...over })
@@ -31,7 +31,7 @@ async function endOf(run: Promise<void>): Promise<string> {
   ])
 }
 
-it('ends by the deadline while a sink hangs and the lane is full', async () => {
+it('a stop ends by the deadline while a sink hangs and the lane is full', async () => {
   let writes = 0
   const run = broken({ sink: { write: () => (writes++, NEVER) } })
   const ended = run.run()
@@ -41,7 +41,7 @@ it('ends by the deadline while a sink hangs and the lane is full', async () => {
   expect(await endOf(ended)).toMatch(/not drained within shutdown_timeout \(200 ms\)/)
 })
 
-it('ends by the deadline while closing hangs', async () => {
+it('a stop ends by the deadline while closing hangs', async () => {
   const run = broken({ sink: { write: async () => {}, close: () => NEVER } })
   const ended = run.run()
   await expect.poll(() => run.built.meters.sum('sink', 'out')).toBe(5000)
@@ -49,7 +49,7 @@ it('ends by the deadline while closing hangs', async () => {
   expect(await endOf(ended)).toBe('ended')
 })
 
-it('ends while a sink can not be opened', async () => {
+it('a stop ends while a sink cannot be opened', async () => {
   let tries = 0
   const run = broken({
     sink: {
@@ -67,7 +67,7 @@ it('ends while a sink can not be opened', async () => {
   expect(await endOf(ended)).toBe('ended')
 })
 
-it.each(['fails', 'hangs'])('ends while opening the source %s', async how => {
+it.each(['fails', 'hangs'])('a stop ends while opening the source %s', async how => {
   let tries = 0
   const open = async () => {
     tries++
@@ -81,7 +81,7 @@ it.each(['fails', 'hangs'])('ends while opening the source %s', async how => {
   expect(await endOf(ended)).toMatch(how === 'hangs' ? /shutdown_timeout/ : /^ended$/)
 })
 
-it('ends when idle, although a transform uses onIdle', async () => {
+it('a run ends when idle, although a transform uses onIdle', async () => {
   let told = 0
   const listener = defineTransform({
     type: 'listener',
@@ -92,13 +92,13 @@ it('ends when idle, although a transform uses onIdle', async () => {
     }),
   }) as TransformPlugin
   const log = new MemoryLog({ lanes: input, batch: () => 50, endless: true })
-  // Nor does it wait for the next commit.
+  // It does not wait for the next commit either.
   expect(await endOf(start(pipelineOf(log, [listener], { commit_interval: 3_600_000 }), { untilIdle: 600 }).run())).toBe('ended')
   expect(told).toBeGreaterThan(0)
   expect(log.committed.length).toBe(5000)
 })
 
-it('takes silence for the end only while the source can be reached', async () => {
+it('idle time ends a run only while the source is reachable', async () => {
   let healthy = false
   const log = new MemoryLog({ lanes: { a: [] }, batch: () => 1, endless: true })
   const pipeline = pipelineOf(log, [])

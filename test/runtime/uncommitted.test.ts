@@ -22,7 +22,7 @@ const batchOf = (lane: string, from: number, count: number): Batch => ({
   position: from + count,
 })
 
-/** Gives what the test puts in, to lanes `a` and `b`. */
+/** Returns the records that the test adds, on lanes `a` and `b`. */
 function world(commit?: (position: number) => Promise<void>, transactor?: Transactor, transforms: TransformPlugin[] = []) {
   const clock = new VirtualClock(1_700_000_000_000)
   const waiting: Batch[] = []
@@ -90,7 +90,7 @@ function world(commit?: (position: number) => Promise<void>, transactor?: Transa
   }
 }
 
-test('a position that could not be committed is committed again, although nothing more is read', async () => {
+test('a position that could not be committed is committed again, even if no record follows', async () => {
   const committed: number[] = []
   let away = true
   const w = world(async position => {
@@ -112,7 +112,7 @@ test('a position that could not be committed is committed again, although nothin
   await ended
 })
 
-test('a run that could not commit its last position does not end in order', async () => {
+test('a run that could not commit its last position fails', async () => {
   const w = world(async () => {
     throw new ConnectionError('the coordinator is away')
   })
@@ -145,7 +145,7 @@ function fencing(): Transactor {
   }
 }
 
-test('a full lane that is fenced does not hold up the other lanes while it waits to be revoked', async () => {
+test('a full lane that is fenced does not block the other lanes while it waits for its revocation', async () => {
   const w = world(undefined, fencing())
   const ended = w.run.run()
   // The second batch of `a` waits for room, and with it the source.
@@ -160,7 +160,7 @@ test('a full lane that is fenced does not hold up the other lanes while it waits
   await ended
 })
 
-test('a lane that is lost while it waits to be revoked does not delay the end of the run', async () => {
+test('a lane that is lost while it waits for its revocation does not delay the end of the run', async () => {
   const w = world(undefined, fencing())
   let over = false
   const ended = w.run.run().then(() => (over = true))
@@ -174,7 +174,7 @@ test('a lane that is lost while it waits to be revoked does not delay the end of
   await ended
 })
 
-test('a lane whose last commit had an unknown outcome, and worked, is ready again, and the run ends in order', async () => {
+test('a lane whose last commit had an unknown outcome and succeeded is ready again, and the run ends normally', async () => {
   let emits = false
   let silent = true
   const onSilence = defineTransform({
@@ -217,7 +217,7 @@ test('a lane whose last commit had an unknown outcome, and worked, is ready agai
   await ended
 })
 
-test('a commit of the old position does not hide that records behind it could not be committed', async () => {
+test('a commit of the old position does not hide that later records could not be committed', async () => {
   const w = world(undefined, {
     ...fencing(),
     claim: async () => ({ position: 0, state: [] }),

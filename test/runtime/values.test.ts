@@ -1,4 +1,4 @@
-/** What cannot be decoded, or written as JSON, is its record's failure: in every sink and every state, never the pipeline's. */
+/** A value that cannot be decoded or written as JSON fails its record, in every sink and every state, and never the pipeline. */
 import { describe, expect, test } from 'vitest'
 import { defineSink, defineTransform, type TransformPlugin } from '../../src/contract/plugin.ts'
 import throttle from '../../src/transforms/throttle.ts'
@@ -32,8 +32,8 @@ const careless = defineTransform({
 
 const input = { a: Array.from({ length: 20 }, (_, v) => ({ v })) }
 
-describe('a plugin that emits what is not JSON', () => {
-  test('has those messages dead-lettered with the reason, before a sink or a state sees them', async () => {
+describe('a plugin that emits a value that is not JSON', () => {
+  test('has those messages dead-lettered with the reason, before they reach a sink or a state', async () => {
     const log = new MemoryLog({ lanes: input, batch: () => 7 })
     const keep = { interval: 1000, max: 100, max_keys: 10, keep: 'last', max_future: 1000, idle_timeout: 0 }
     const pipeline = pipelineOf(log, [careless])
@@ -47,7 +47,7 @@ describe('a plugin that emits what is not JSON', () => {
     expect(log.committed.map(r => r.value)).toEqual(input.a.filter(r => r.v % 2 === 1).map(r => JSON.stringify(r)))
   })
 
-  test('and a sink that fails as a whole for one of them gets the others', async () => {
+  test('has only those messages dead-lettered if the sink fails as a whole', async () => {
     const log = new MemoryLog({ lanes: input, batch: () => 7 })
     const written: string[] = []
     const sink = defineSink({
@@ -64,7 +64,7 @@ describe('a plugin that emits what is not JSON', () => {
     })
     const pipeline = pipelineOf(log, [careless], { sinks: [step('out', sink)], delivery: 'at_least_once' })
     await start(pipeline).run()
-    // NaN, functions and a Map are something else in JSON: only the check of a plugin's output finds them.
+    // NaN, functions and a Map change in JSON: only the check of a plugin's output finds them.
     expect(log.dead.map(m => header(m, 'source_offset'))).toEqual(['0', '2', '10', '12'])
     expect(log.dead.map(m => header(m, 'step'))).toEqual(Array(4).fill('out'))
     expect(written.filter(line => /[13579]}$/.test(line)).length).toBe(10)
@@ -78,7 +78,7 @@ describe('nesting', () => {
     create: () => ({ process: (messages, out) => messages.forEach(m => out.emit(m.derive(m.value))) }),
   }) as TransformPlugin
 
-  test('beyond 256 levels is a dead letter with its bytes', async () => {
+  test('deeper than 256 levels is dead-lettered with its bytes', async () => {
     const log = new MemoryLog({ lanes: { a: [nested(256), nested(257), nested(6000), { v: 1 }] }, batch: () => 7 })
     await start(pipelineOf(log, [pass])).run()
     expect(log.dead.map(m => [header(m, 'source_offset'), header(m, 'error_type')])).toEqual([
@@ -89,7 +89,7 @@ describe('nesting', () => {
     expect(log.committed.map(r => r.value)).toEqual([String(nested(256)), '{"v":1}'])
   })
 
-  test('limits.depth sets the bound', async () => {
+  test('is limited by limits.depth', async () => {
     const log = new MemoryLog({ lanes: { a: [nested(3), nested(4), nested(900)] }, batch: () => 7 })
     await start(pipelineOf(log, [pass], { limits: { depth: 3 } })).run()
     expect(log.dead.map(m => header(m, 'error_message'))).toEqual(Array(2).fill(expect.stringContaining('more than 3 levels deep')))
@@ -99,7 +99,7 @@ describe('nesting', () => {
   })
 })
 
-describe('a key that an object has twice', () => {
+describe('a duplicate key in an object', () => {
   const twice = ['{"a":1,"a":2}', '{"b":{"x":[{"c":1,"\\u0063":2}]}}'].map(t => Buffer.from(t))
   const input = { a: [...twice, { a: { a: 1 } }, { t: '{"a":1,"a":2}' }] }
 
@@ -116,7 +116,7 @@ describe('a key that an object has twice', () => {
     expect(log.committed.length).toBe(2)
   })
 
-  test('otherwise leaves with its bytes, and the last value counts', async () => {
+  test('is otherwise written with its bytes, and the last value counts', async () => {
     const log = new MemoryLog({ lanes: { a: twice }, batch: () => 7 })
     await start(pipelineOf(log, [])).run()
     expect(log.committed.map(r => r.value)).toEqual(twice.map(String))

@@ -1,4 +1,4 @@
-/** What the writer says and counts of tries. */
+/** What the writer logs and counts for retries. */
 import { expect, test } from 'vitest'
 import { BatchError, ConnectionError, DataError, EnvironmentError, Message, type Sink } from '../../src/contract/plugin.ts'
 import { systemClock } from '../../src/kit/clock.ts'

@@ -1,5 +1,5 @@
 /**
- * Building blocks of simulated pipelines: each is a step as a file would have it, and beside it what the documentation promises of the
+ * Building blocks of simulated pipelines: each is a step as a file would have it, and next to it the documented behavior of the
  * step, computed over a whole lane at once. Nothing here uses the code of the runner's steps.
  */
 import { defineTransform, type TransformPlugin } from '../../src/contract/plugin.ts'
@@ -27,9 +27,9 @@ export interface Block {
   readonly stopsAtGap?: boolean
   /** Messages of several lanes may leave with one key. */
   readonly mixesKeys?: boolean
-  /** When a window closes depends on when its lane was silent: `run` gives what goes in, and the oracle checks that it comes out. */
+  /** The closing of a window depends on the idle time of its lane: `run` returns the input, and the oracle checks that it is emitted. */
   readonly closesWhenIdle?: { readonly name: string; readonly size: number }
-  /** Puts what is to be dead-lettered into `dead`. */
+  /** Adds dead letters to `dead`. */
   run(items: readonly Item[], dead: ExpectedDeath[]): Item[]
 }
 
@@ -47,7 +47,7 @@ export class Poison extends Error {
 type Random = () => number
 const pick = <T>(random: Random, list: readonly T[]): T => list[Math.floor(random() * list.length)]
 
-/** One record after the other; what `each` throws is a dead letter. */
+/** One record after the other; an error of `each` is a dead letter. */
 function perRecord(name: string, each: (r: OracleRecord) => OracleRecord[]): Block['run'] {
   return (items, dead) =>
     items.flatMap((item): Item[] => {
@@ -341,7 +341,7 @@ export function windowBlock(name: string, random: Random): Block {
   }
 }
 
-/** What silence closes is not computed: everything that goes in must come out, or go to the dead letters, once. */
+/** Windows closed by idle time are not computed: every input record must be emitted or dead-lettered, once. */
 export function idleWindowBlock(name: string, random: Random): Block {
   const size = pick(random, [2000, 5000])
   const config = {

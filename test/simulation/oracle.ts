@@ -1,4 +1,4 @@
-/** What must be in the sinks and in the dead-letter queue, computed from the input and from what was committed of it; and the comparison. */
+/** The expected contents of the sinks and of the dead-letter queue, computed from the input and its committed part; and the comparison. */
 import { type Block, type ExpectedDeath, type Item, Poison } from './blocks.ts'
 import type { Scenario } from './scenario.ts'
 import type { LaneLog, Row, World } from './world.ts'
@@ -89,7 +89,7 @@ export function compare(world: World, { blocks, delivery, sinks, queueInTransact
       const expected = expectedOf(log, blocks, name)
       const rows = world.rows.filter(r => r.lane === log.id && r.sink === name)
       const actual = rows.map(rowText)
-      // What is read again with `--fresh` has the same names again.
+      // Records read again with `--fresh` have the same names.
       if (log.segments.length < 2) compareIds(world, `${log.id} -> ${name}`, rows, once)
       const idle = blocks.find(b => b.closesWhenIdle)?.closesWhenIdle
       if (idle) {
@@ -119,7 +119,7 @@ function compareIds(world: World, what: string, rows: readonly Row[], once: bool
   }
 }
 
-/** Windows that silence may close: each record is in one window or in the dead letters, and no window comes out without all of its own. */
+/** Windows that may close by idle time: each record is in one window or in the dead-letter queue, and each emitted window is complete. */
 function conserve(
   world: World,
   what: string,
@@ -154,8 +154,8 @@ function conserve(
 const rowText = ({ key, text }: Row): string => shown(key, JSON.parse(text))
 
 /**
- * What an upsert has left is the last of each key.
- * @param deleted some of what was written was deleted before it was committed: that may be there instead, and nothing older
+ * The result of upserts is the last record of each key.
+ * @param deleted some written records were deleted before they were committed: they may be present instead, but no older ones
  */
 function compareTable(world: World, lane: string, sink: string, { rows, keys }: Expected, deleted: boolean): void {
   const last = new Map(keys.map((key, i) => [key, rows[i]]))
@@ -175,7 +175,7 @@ function difference(world: World, what: string, actual: readonly string[], expec
   world.violate(`${what}: ${count}; number ${i + 1} is ${actual[i] ?? 'missing'}, expected ${expected[i] ?? 'nothing'}`)
 }
 
-/** At least once, and some of what was written was deleted before it was committed: more than expected may be there, in front of the gap. */
+/** At least once, and some written records were deleted before they were committed: additional records may be present before the gap. */
 function within(world: World, what: string, actual: readonly string[], expected: readonly string[]): void {
   let at = 0
   for (const row of actual) if (row === expected[at]) at++

@@ -201,7 +201,7 @@ function groupSource(world: World, process: Process, traits: SourceTraits, ctx: 
       acknowledged = sent
       follow(answer)
     } catch {
-      // The next one, then.
+      // Try the next one.
     }
   }
   const beat = (): void => {
@@ -340,7 +340,7 @@ async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T
 /** Checkpoints of a log with transactions. */
 export function transactor(world: World, process: Process): Transactor {
   const epochs = new Map<string, number>()
-  /** What was being read of a lane when it was claimed: a checkpoint that is saved before it is read again begins it anew. */
+  /** The read in progress when a lane was claimed: a checkpoint saved before the next read restarts it. */
   const claimedAt = new Map<string, string>()
   const readingOf = ({ id }: LaneInfo): string => {
     const reading = world.readings.get(`${process.name} ${id}`)

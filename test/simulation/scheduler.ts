@@ -1,6 +1,6 @@
 /**
  * Virtual time for a whole world of processes. Events happen one after the other, in order of their time; between two of them every
- * promise that can go on has gone on. No real time passes, so the same seed gives the same events.
+ * promise that can continue has continued. No real time passes, so the same seed gives the same events.
  */
 import type { Clock } from '../../src/kit/clock.ts'
 
@@ -91,7 +91,7 @@ export class Scheduler {
 
 const before = (a: Event, b: Event): boolean => a.due < b.due || (a.due === b.due && a.seq < b.seq)
 
-/** Every promise that waits for nothing outside has gone on. */
+/** Every promise that waits for no external event has continued. */
 const settle = (): Promise<void> => new Promise(resolve => void setImmediate(resolve))
 
 /** A process of the pipeline: it can be frozen, killed, and its wall clock can be set. */

@@ -130,7 +130,7 @@ class Simulation {
     if (world.violations.length > 0) return
     this.closing = true
     for (const slot of this.slots) {
-      // A process that is frozen does not know yet that its lanes are another's.
+      // A frozen process has not yet detected that another one owns its lanes.
       slot.hurried = slot.process.frozenUntil > scheduler.time
       if (!slot.ended) slot.run!.stop()
     }
@@ -190,7 +190,7 @@ class Simulation {
     }
     if (kind === 'retention') {
       const log = [...world.lanes.values()][target]
-      // Around what was committed: some of it was not read yet.
+      // Around the committed records: some were not read yet.
       return world.truncate(log.id, Math.max(0, world.positionOf(log.id) + world.between(-10, 20)))
     }
     if (kind === 'reset') {
@@ -260,7 +260,7 @@ async function load(scenario: Scenario): Promise<Pipeline> {
   return pipeline
 }
 
-/** The same pipeline with the plugins of one process. They are ours: what they return is not checked again. */
+/** The same pipeline with the plugins of one process. They are built in: their results are not validated again. */
 function bind(pipeline: Pipeline, scenario: Scenario, world: World, process: Process): Pipeline {
   const own = <S extends Step<any>>(step: S, plugin: Plugin): S => ({ ...step, plugin, foreign: undefined })
   return {

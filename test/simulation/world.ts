@@ -1,7 +1,7 @@
 /**
  * Everything outside of the processes, as it would be on servers: a log with lanes, retention and transactions, a group, a table, a
- * store of checkpoints, a dead-letter queue, and a network that loses, delays and hangs. It outlives the processes. What it accepts is
- * noted, and compared with the oracle at the end; what must never be accepted is a violation at once.
+ * store of checkpoints, a dead-letter queue, and a network that loses, delays and hangs. It outlives the processes. Accepted writes are
+ * noted, and compared with the oracle at the end; writes that must never be accepted are violations at once.
  */
 import { ConnectionError, type CheckpointDelta, type Checkpoint, FencedError, UnknownOutcomeError } from '../../src/contract/plugin.ts'
 import { seeded } from '../support/random.ts'
@@ -21,7 +21,7 @@ export interface Faults {
   /** Probability that a request is lost before it is applied, and that an answer is lost after. */
   readonly lost: number
   readonly unknown: number
-  /** Probability that a request takes effect only after its sender has given up, where the peer allows that. */
+  /** Probability that a request takes effect only after its sender has timed out, where the peer allows that. */
   readonly late: number
   /** Longest way of a request or an answer, ms. */
   readonly latency: number
@@ -51,14 +51,14 @@ export interface DeadRow {
   readonly payload: Buffer | null
 }
 
-/** What one process has read of a lane since it was assigned it, or since the last seek. */
+/** The records that one process has read of a lane since its assignment, or since the last seek. */
 export interface Reading {
   readonly id: number
   /** Where it began. */
   base: number
-  /** Behind what was handed to the runtime. */
+  /** After the last record that was passed to the runtime. */
   next: number
-  /** Offsets that were gone when they were to be read. */
+  /** Offsets that were deleted before they were read. */
   gaps: [from: number, to: number][]
   /** Counts seeks. */
   epoch: number
@@ -112,11 +112,11 @@ export interface Heartbeat {
   readonly revoke: readonly string[]
 }
 
-/** The group's coordinator: every lane has one owner at a time, which gives it up before another gets it, or is put out. */
+/** The group's coordinator: every lane has one owner at a time, which releases it before another gets it, or is evicted. */
 export class Group {
   readonly owner = new Map<string, string>()
   readonly committed = new Map<string, { position: number; owner: string | null }>()
-  /** Rotates who gets what. */
+  /** Rotates the assignment. */
   turn = 0
   private readonly members = new Map<string, number>()
   private readonly asked = new Map<string, number>()
@@ -174,9 +174,9 @@ export interface WorldOptions {
   readonly lanes: readonly string[]
   readonly faults: Faults
   readonly storms: readonly Storm[]
-  /** From then on nothing fails any more. */
+  /** From then on no fault occurs. */
   readonly calmFrom: number
-  /** Where the position that counts is kept. */
+  /** Where the authoritative position is stored. */
   readonly decides: 'store' | 'source'
   /** A planted bug of the peers: a former owner is not fenced. */
   readonly unfenced?: boolean
@@ -192,7 +192,7 @@ export class World {
   readonly group: Group
   readonly rows: Row[] = []
   readonly dead: DeadRow[] = []
-  /** sink, key => row: what an upsert leaves. */
+  /** sink, key => row: the result of upserts. */
   readonly tables = new Map<string, Row>()
   /** sink, lane => token of the owner. */
   readonly tokens = new Map<string, number>()
@@ -240,9 +240,9 @@ export class World {
   }
 
   /**
-   * A request to a peer and its answer. `apply` is what the peer does. A request that was sent is applied, also when its sender has
+   * A request to a peer and its answer. `apply` is the action of the peer. A request that was sent is applied, also when its sender has
    * died meanwhile.
-   * @param late may it take effect after its sender has given up?
+   * @param late whether it may take effect after its sender has timed out
    */
   call<T>(process: Process, peer: Peer, what: string, apply: () => T, late = false): Promise<T> {
     const { scheduler, options } = this
@@ -310,7 +310,7 @@ export class World {
     this.wake()
   }
 
-  /** Retention: what is older is gone. */
+  /** Retention: deletes older records. */
   truncate(lane: string, start: number): void {
     const log = this.lanes.get(lane)!
     if (start <= log.start) return
@@ -318,7 +318,7 @@ export class World {
     this.trace(`retention deletes ${lane} up to ${log.start}`)
   }
 
-  /** The topic is deleted and made anew; what a group remembers of it is deleted with it. */
+  /** The topic is deleted and recreated; its group offsets are deleted with it. */
   recreate(lane: string): void {
     const log = this.lanes.get(lane)!
     log.former.push(log.records)
@@ -407,7 +407,7 @@ export class World {
     }
   }
 
-  /** Where a restart would go on. */
+  /** The position where a restart continues. */
   positionOf(lane: string): number {
     const log = this.lanes.get(lane)!
     return (this.options.decides === 'store' ? log.position : this.group.committed.get(lane)?.position) ?? 0

@@ -1,24 +1,24 @@
-/** Waiting for what comes by itself. */
+/** Waiting for a condition. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Watched, watched } from './watched.ts'
 
 export interface WaitOptions {
   /** ms between two tries. */
   readonly interval?: number
-  /** ms. Only ends what hangs: a busy machine is allowed to take its time. */
+  /** ms. Only ends hanging tests: a busy machine may be slow. */
   readonly timeout?: number
-  /** The process that is to bring it about. Default: every runner of the test. */
+  /** The process that causes it. Default: every runner of the test. */
   readonly by?: Watched
 }
 
 /**
- * Until `check` throws no more.
+ * Waits until `check` no longer throws.
  * @throws {Error} at once when a runner that was running ends, unless the test ended it or waits for its end: nothing comes any more. With its output,
  * as after `timeout`, then with what `check` threw last
  */
 export async function eventually<T>(check: () => T | Promise<T>, options: WaitOptions = {}): Promise<T> {
   const { interval = 50, timeout = 120_000, by } = options
-  // One that had ended before may have been meant to.
+  // A process that had ended before may have ended as intended.
   const before = by ? [] : [...watched].filter(p => p.endedUnasked)
   const started = performance.now()
   for (;;) {

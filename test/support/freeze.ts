@@ -10,7 +10,7 @@ const TRIES = 100
 
 /**
  * Freezes a process that works on the SQLite file at `path`, outside of its writes. One of about a hundred freezes hits a process
- * between BEGIN and COMMIT: it sleeps with the write lock in its hands, and the others cannot but wait for it.
+ * between BEGIN and COMMIT: it then sleeps while holding the write lock, and the others must wait for it.
  */
 export async function freezeBetweenWrites(target: Target, path: string): Promise<void> {
   for (let i = 0; i < TRIES; i++) {

@@ -1,6 +1,6 @@
 /**
  * Bars computed a second time, to compare with: BigInt and sorting only, no streaming, no state, no code of the `bars` step.
- * Slow and plain on purpose.
+ * Deliberately slow and simple.
  */
 export interface GoldenTick {
   readonly symbol: string

@@ -1,5 +1,5 @@
 /**
- * Kafka as a test sees it. Reading goes through kcat (librdkafka), a second opinion that shares no code with the
+ * Kafka for tests. Reading uses kcat (librdkafka), an independent client that shares no code with the
  * client under test. Importing this module starts the shared broker if it isn't there yet.
  */
 import { Kafka, KafkaJSError, logLevel, Partitioners, type Admin } from 'kafkajs'

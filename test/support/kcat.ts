@@ -10,12 +10,12 @@ export interface ConsumedRecord {
   time: number
   key: Buffer | null
   value: Buffer | null
-  /** Only when asked for by `headers: true`; names may repeat. */
+  /** Only with `headers: true`; names may repeat. */
   headers?: [name: string, value: string][]
 }
 
 export interface ConsumeOptions {
-  /** Default `read_committed`: what a careful consumer of the output sees. */
+  /** Default `read_committed`: as consumers of exactly-once output should read. */
   isolation?: 'read_committed' | 'read_uncommitted'
   /** Default: all, ordered by partition, then offset. */
   partition?: number
@@ -130,7 +130,7 @@ function parseFrames(bytes: Buffer): ConsumedRecord[] {
   const records: ConsumedRecord[] = []
   for (let at = 0; at < bytes.length; ) {
     const end = bytes.indexOf(10, at)
-    // Killed in the middle of a record: what is whole counts.
+    // Killed in the middle of a record: only complete records count.
     if (end === -1) break
     const [partition, offset, time, keyLength, valueLength] = bytes.toString('latin1', at, end).split(' ').map(Number)
     const keyEnd = end + 1 + Math.max(keyLength, 0)

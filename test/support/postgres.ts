@@ -1,4 +1,4 @@
-/** PostgreSQL as a test sees it. Importing this module starts the shared server if it isn't there yet. */
+/** PostgreSQL for tests. Importing this module starts the shared server if it isn't there yet. */
 import pg from 'pg'
 import { afterAll, inject } from 'vitest'
 import { createDatabase } from './servers/postgres.ts'

@@ -1,6 +1,6 @@
 /**
- * Redis as a test sees it. `redis-cli` is the second opinion that shares no code with the client under test; `raw` is a bare
- * connection for what has to be fast. Importing this module starts the shared server if it isn't there yet.
+ * Redis for tests. `redis-cli` is an independent client that shares no code with the client under test; `raw` is a bare
+ * connection for fast writes. Importing this module starts the shared server if it isn't there yet.
  */
 import { execFile } from 'node:child_process'
 import { connect } from 'node:net'
@@ -12,7 +12,7 @@ const address = await ask()
 /** URL of the shared server. */
 export const redisUrl = (): string => address
 
-/** What `redis-cli` prints for a command, without its last newline. */
+/** The output of `redis-cli` for a command, without its last newline. */
 export async function cli(args: readonly (string | number)[], url = address): Promise<string> {
   const { stdout } = await promisify(execFile)('redis-cli', ['-u', url, ...args.map(String)], { maxBuffer: 256 * 1024 * 1024 })
   return stdout.replace(/\n$/, '')

@@ -175,7 +175,7 @@ class RunnerProcess implements Runner {
     if (exit.code !== code) throw new Error(this.describe(`expected exit code ${code}`))
   }
 
-  /** A process that doesn't end in time is killed, so that the test's failure is the only thing left of it. */
+  /** A process that doesn't end in time is killed, so that no process remains after the failure. */
   async end(timeoutMs: number): Promise<Exit> {
     let late = false
     const timer = setTimeout(() => {

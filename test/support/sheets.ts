@@ -1,13 +1,13 @@
 /**
  * A local server that speaks the shapes of Google's Sheets REST API (v4): `spreadsheets.get`, `values.get` and `batchUpdate` with
- * `addSheet` and `appendCells`, all or nothing. It fails on demand, before or after it has done what was asked.
+ * `addSheet` and `appendCells`, all or nothing. It fails on demand, before or after it has executed the request.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 type CellValue = string | number | boolean | null
-/** `applied`: the work is done, the answer is not given (a 500, a cut connection, or nothing for so many ms). */
+/** `applied`: the write is done, the response is not sent (a 500, a cut connection, or nothing for so many ms). */
 export type Fault =
   | { status: number; applied?: boolean; reason?: string }
   | { cut: true; applied: boolean }
@@ -17,7 +17,7 @@ export interface SheetsServer {
   readonly endpoint: string
   /** Rows of a tab, header included; undefined: there is no such tab. */
   rows(spreadsheet: string, tab: string): CellValue[][] | undefined
-  /** Each batchUpdate meets the next of these; then all is well again. */
+  /** Each batchUpdate consumes the next fault; without faults it succeeds. */
   readonly faults: Fault[]
   /** Calls so far, as `batchUpdate ID`, `get ID`, `values ID`. */
   readonly calls: string[]

@@ -1,4 +1,4 @@
-/** A TCP proxy between a client and a server that fails in the ways networks do. */
+/** A TCP proxy between a client and a server that simulates network failures. */
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 
 export interface TcpProxy {
@@ -7,9 +7,9 @@ export interface TcpProxy {
   readonly address: string
   /** Connections open now. */
   readonly connections: number
-  /** What `freeze` holds back now, of both directions. */
+  /** The bytes that `freeze` holds now, in both directions. */
   readonly held: Buffer
-  /** Resets every connection and refuses new ones until `restore`. */
+  /** Resets every connection and rejects new ones until `restore`. */
   cut(): void
   /** Half-open: connections stay, and are accepted, but no byte moves in either direction until `restore`. */
   freeze(): void
@@ -20,7 +20,7 @@ export interface TcpProxy {
    * connection breaks with it. Resolves when that has happened.
    */
   lose(text: string, what: 'request' | 'answer'): Promise<void>
-  /** Resets the client's side of stalled connections. What they hold for the server reaches it after `restore`. */
+  /** Resets the client's side of stalled connections. The bytes they hold for the server reach it after `restore`. */
   abandon(): void
   /** Ends `cut`, `freeze` and `stall`; bytes held by `freeze` move on. */
   restore(): void
@@ -152,7 +152,7 @@ class Proxy implements TcpProxy {
     }
     for (const socket of pair) {
       socket.setNoDelay(true)
-      // One side broken breaks the other: a proxy must not turn a reset into silence.
+      // One side broken breaks the other: a proxy must not turn a reset into a timeout.
       socket.on('error', () => {})
       socket.once('close', hadError => {
         if (socket === near && !far.destroyed && this.abandoned.has(pair)) {
@@ -209,12 +209,12 @@ class Pipe {
     this.queue.length = 0
   }
 
-  /** Nothing more comes: what is held moves on, then the end. */
+  /** End of input: held bytes are forwarded, then the end. */
   end(): void {
     this.take(null)
   }
 
-  /** What comes is dropped. */
+  /** Incoming bytes are dropped. */
   discard(): void {
     this.stop()
     this.from.removeAllListeners('data').removeAllListeners('end').resume()

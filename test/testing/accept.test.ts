@@ -5,7 +5,7 @@ import { pipelineOf, run, step, summing, topicSink } from './support.ts'
 
 const sums = pipelineOf([step('sum', summing)])
 
-/** Runs, accepts, runs what was written: all must pass then. */
+/** Runs, accepts, and runs the accepted file: all tests must pass. */
 async function accepted(text: string, pipeline = sums): Promise<{ text: string; count: number; left: number }> {
   const { results, problems } = await run(text, pipeline)
   expect(problems).toEqual([])
@@ -19,7 +19,7 @@ async function accepted(text: string, pipeline = sums): Promise<{ text: string; 
 }
 
 describe('--accept', () => {
-  it('changes only what failed, and keeps comments, styles and everything around', async () => {
+  it('changes only failed expectations, and keeps comments, styles and all other text', async () => {
     const { text, count } = await accepted(`# top
 tests:
 
@@ -65,7 +65,7 @@ tests:
 `)
   })
 
-  it('adds and removes messages in their place', async () => {
+  it('adds and removes messages at their position', async () => {
     const { text } = await accepted(`tests:
   - name: t
     steps:
@@ -170,7 +170,7 @@ tests:
 `)
   })
 
-  it('keeps to what an expectation names', async () => {
+  it('keeps only the keys that an expectation has', async () => {
     const { text } = await accepted(`tests:
   - name: t
     steps:
@@ -193,7 +193,7 @@ tests:
     expect(text).toContain(`        - { message: n is "x", error_type: data, step: sum, offset: 2, key: k }\n`)
   })
 
-  it('names the sinks where there are several', async () => {
+  it('names the sinks if there are several', async () => {
     const two = pipelineOf([], { sinks: [step('x', topicSink), step('y', topicSink)] })
     const { text } = await accepted('tests:\n  - name: t\n    steps:\n      - input: [ { value: 1 } ]\n', two)
     expect(text).toBe(
@@ -201,7 +201,7 @@ tests:
     )
   })
 
-  it('leaves alone what no expectation can hold, and what aliases share', async () => {
+  it('does not change values that an expectation cannot hold, or that aliases share', async () => {
     const strict = pipelineOf([step('sum', summing)], { dlq: undefined })
     const stopped = 'tests:\n  - name: t\n    steps:\n      - input: [ { value: {} } ]\n'
     expect(await accepted(stopped, strict)).toEqual({ text: stopped, count: 0, left: 1 })
@@ -213,7 +213,7 @@ tests:
   })
 })
 
-describe('--accept, whatever was expected', () => {
+describe('--accept, any expectation', () => {
   const entry = fc.oneof(
     fc.record({ n: fc.nat(4), sum: fc.nat(9) }).map(v => `{ value: { n: ${v.n}, sum: ${v.sum} } }`),
     fc.constantFrom(

@@ -48,7 +48,7 @@ function runner(args: string[], env: Record<string, string> = {}): { code: numbe
 }
 
 describe('runner test', () => {
-  it('runs the tests beside a pipeline, whatever the shell has set', () => {
+  it('runs the tests of a pipeline, whatever the environment of the shell', () => {
     write('demo.yaml', PIPELINE)
     write('demo.test.yaml', TESTS)
     const { code, out, err } = runner(['test', 'demo.yaml', '--repeat', '5'], { GROUP: '', KAFKA_BROKERS: 'nowhere:1' })
@@ -58,7 +58,7 @@ describe('runner test', () => {
     )
   })
 
-  it('ends with 4 when a test fails, writes JUnit and JSON, and accepts', () => {
+  it('exits with 4 if a test fails, writes JUnit and JSON, and accepts', () => {
     write('demo.yaml', PIPELINE)
     write('demo.test.yaml', TESTS.replace('key: A', 'key: B'))
     const failed = runner(['test', '--junit', 'report.xml', '--filter', 'clos'])
@@ -74,7 +74,7 @@ describe('runner test', () => {
     expect(readFileSync(join(dir, 'demo.test.yaml'), 'utf8')).toBe(TESTS)
   })
 
-  it('ends with 2 when a file is wrong, and shows where', () => {
+  it('exits with 2 if a file is invalid, and shows the position', () => {
     write('demo.yaml', PIPELINE)
     write('demo.test.yaml', TESTS.replace('  - name: five minutes\n', '  - nam: five minutes\n'))
     const { code, out } = runner(['test', '--junit', 'report.xml'])
@@ -91,7 +91,7 @@ describe('runner test', () => {
     expect(pipeline.out.match(/demo\.yaml:5:5/g)).toHaveLength(1)
   })
 
-  it('does not take nothing for success', () => {
+  it('exits with an error if there are no tests to run', () => {
     write('demo.yaml', PIPELINE)
     write('demo.test.yaml', TESTS)
     expect(runner(['test', 'gone'])).toMatchObject({ code: 3, err: 'gone does not exist\n' })
@@ -103,7 +103,7 @@ describe('runner test', () => {
 })
 
 describe('runner explain', () => {
-  it('prints each format, and keeps secrets to itself', () => {
+  it('prints each format, without secrets', () => {
     write('demo.yaml', PIPELINE)
     const env = { PASSWORD: 'canary', KAFKA_SASL_PASSWORD: 'canary', KAFKA_BROKERS: 'broker:9092' }
     const [text, json, mermaid, svg] = ['text', 'json', 'mermaid', 'svg'].map(format =>
@@ -124,14 +124,14 @@ describe('runner explain', () => {
     expect(svg.out).toMatch(/^<svg /)
   })
 
-  it('shows the guarantee that an override leaves', () => {
+  it('shows the guarantee after an override', () => {
     write('demo.yaml', PIPELINE)
     const { out } = runner(['explain', 'demo.yaml', '--set', 'delivery=at_least_once'])
     expect(out).toContain('Weakest link: kafka → kafka_2, at least once')
     expect(out).toContain('delivery: exactly_once is possible here')
   })
 
-  it('ends with 2 when the file is wrong', () => {
+  it('exits with 2 if the file is invalid', () => {
     write('demo.yaml', PIPELINE.replace('1m', '61s'))
     const { code, out, err } = runner(['explain', 'demo.yaml'])
     expect([code, out]).toEqual([2, ''])

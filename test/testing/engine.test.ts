@@ -11,7 +11,7 @@ const one = async (steps: string, pipeline = sums, options = {}): Promise<readon
 }
 
 describe('a test', () => {
-  it('passes when everything is as expected, also in repeats with other batches', async () => {
+  it('passes if all expectations are met, also in repeats with other batches', async () => {
     const failures = await one(
       `
     steps:
@@ -38,7 +38,7 @@ describe('a test', () => {
     expect(failures).toEqual([])
   })
 
-  it('fails with every difference, at the place of the expectation', async () => {
+  it('fails with every difference, at the line of the expectation', async () => {
     const failures = await one(`
     steps:
       - input: [ { values: [ { n: 1 }, { n: 2 }, { n: 3 } ] } ]
@@ -64,7 +64,7 @@ describe('a test', () => {
     expect(unknown).toMatchObject({ kind: 'metric', actual: undefined, hint: 'there is no metric seen_totl; did you mean seen_total?' })
   })
 
-  it('may not leave outputs or dead letters that no expectation has looked at', async () => {
+  it('fails if outputs or dead letters have no expectation', async () => {
     const input = '\n    steps:\n      - input: [ { value: { n: 1 } }, { value: {} } ]\n'
     expect((await one(input)).map(f => f.what)).toEqual(['outputs', 'dead_letters'])
     expect((await one(`${input}    expect: { outputs: [ { value: { n: 1, sum: 1 } } ] }`)).map(f => f.what)).toEqual(['dead_letters'])
@@ -100,27 +100,27 @@ describe('crash', () => {
   const exact = '{ n: 1, sum: 1 }, { n: 2, sum: 3 }, { n: 3, sum: 6 }'
   const loose = pipelineOf([step('sum', summing)], { delivery: 'at_least_once' })
 
-  it('loses and doubles nothing under exactly_once, with a checkpoint or without', async () => {
+  it('loses and duplicates no record under exactly_once, with a checkpoint or without', async () => {
     expect(await one(crashing('', exact))).toEqual([])
     expect(await one(crashing('      - advance: 1s', exact))).toEqual([])
   })
 
-  it('restores state from the checkpoint, and goes on behind it', async () => {
+  it('restores state from the checkpoint, and continues after it', async () => {
     const counted = `${crashing('      - advance: 1s', exact).replace('    expect: {', '    expect: { metrics: { sum: { in: 3 } },')}`
     expect(await one(counted)).toEqual([])
   })
 
-  it('shows what at_least_once means: written before, written again', async () => {
+  it('repeats output under at_least_once', async () => {
     expect(await one(crashing('', `{ n: 1, sum: 1 }, { n: 2, sum: 3 }, ${exact}`), loose)).toEqual([])
     expect(await one(crashing('      - advance: 1s', exact), loose)).toEqual([])
   })
 
-  it('takes what a source without memory had delivered with it', async () => {
+  it('loses records that a source without replay had delivered', async () => {
     const forgetful = pipelineOf([step('sum', summing)], { sources: [step('in', socketSource)], delivery: 'at_least_once' })
     expect(await one(crashing('', '{ n: 1, sum: 1 }, { n: 2, sum: 3 }, { n: 3, sum: 3 }'), forgetful)).toEqual([])
   })
 
-  it('without state relies on the position of the source', async () => {
+  it('without state uses the position of the source', async () => {
     const through = defineTransform({
       type: 'through',
       schema: {},
@@ -147,7 +147,7 @@ describe('restart', () => {
 })
 
 describe('lanes', () => {
-  it('run one after the other, and keep their own state', async () => {
+  it('run one after another, and keep separate state', async () => {
     const failures = await one(
       `
     steps:
@@ -169,7 +169,7 @@ describe('lanes', () => {
     expect(failures).toEqual([])
   })
 
-  it('come from several sources to several sinks', async () => {
+  it('read from several sources and write to several sinks', async () => {
     const wide = pipelineOf([step('sum', summing)], {
       sources: [step('a', socketSource), step('b', socketSource)],
       sinks: [step('x', topicSink), { ...step('y', topicSink), when: 'n > 1.0' } as never],
@@ -229,7 +229,7 @@ describe('a step that waits', () => {
     expect(await one(input, pipelineOf([step('waiting', waiting(lookup)), step('sum', summing)]), { repeat: 5 })).toEqual([])
   })
 
-  it('but not indefinitely', async () => {
+  it('is not waited for indefinitely', async () => {
     const never = waiting(() => new Promise(() => {}))
     const failures = await one(input, pipelineOf([step('waiting', never)]), { restTimeout: 100 })
     expect(failures).toMatchObject([
@@ -239,7 +239,7 @@ describe('a step that waits', () => {
 })
 
 describe('many records', () => {
-  it('go through a small max_in_flight', async () => {
+  it('pass through a small max_in_flight', async () => {
     const lines = Array.from({ length: 20_000 }, (_, n) => JSON.stringify({ n })).join('\n')
     const { results } = await run(
       'tests:\n  - name: t\n    steps: [ { input: [ { file: many.jsonl } ] } ]\n    expect: { outputs: { out: { count: 20000 } } }',
@@ -255,7 +255,7 @@ describe('a pipeline that stops', () => {
   const strict = pipelineOf([step('sum', summing)], { dlq: undefined })
   const input = '\n    steps:\n      - input: [ { values: [ { n: 1 }, { n: no }, { n: 2 } ] } ]\n'
 
-  it('fails the test, unless that is expected', async () => {
+  it('fails the test, unless the test expects it', async () => {
     expect(await one(input, strict)).toMatchObject([
       { kind: 'error', what: 'error', text: expect.stringMatching(/the pipeline stopped: step 'sum'.*refused ticks\/0 offset 1/s) },
     ])
@@ -276,7 +276,7 @@ describe('a pipeline that stops', () => {
     )
   })
 
-  it('stops again in front of the same record after a restart', async () => {
+  it('stops again before the same record after a restart', async () => {
     expect(
       await one(`${input}      - expect: { stops: offset 1 }\n      - restart: true\n    expect: { stops: offset 1, outputs: [] }`, strict),
     ).toEqual([])
@@ -287,7 +287,7 @@ describe('a pipeline that stops', () => {
 })
 
 describe('raw input', () => {
-  it('is exactly these bytes', async () => {
+  it('is passed byte for byte', async () => {
     const bytes = pipelineOf([], { sources: [step('in', socketSource, { format: 'bytes' })], delivery: 'at_least_once' })
     const failures = await one(
       `
@@ -305,7 +305,7 @@ describe('raw input', () => {
     expect(failures).toEqual([])
   })
 
-  it('may be text without quotes, lines of a file, or something the client cannot unpack', async () => {
+  it('may be text without quotes, lines of a file, or data the client cannot unpack', async () => {
     const text = pipelineOf([], {
       sources: [step('in', socketSource, { format: 'text' })],
       sinks: [step('out', { ...topicSink, readsValue: true })],
@@ -339,7 +339,7 @@ const unsteady = (value: (batch: number) => unknown): TransformPlugin =>
 describe('repeat', () => {
   const input = '\n    steps:\n      - input: [ { values: [ 1, 2, 3, 4, 5, 6 ] } ]\n    expect: { outputs: { out: { count: 6 } } }'
 
-  it('finds a step whose output depends on how batches are cut', async () => {
+  it('finds a step whose output depends on how batches are split', async () => {
     const p = pipelineOf([
       step(
         'unsteady',
@@ -352,7 +352,7 @@ describe('repeat', () => {
     expect(failure.rows.some((r: any) => r.kind === 'changed' && r.differences[0].expected === '"{\\"batch\\":6}"')).toBe(true)
   })
 
-  it('finds chance', async () => {
+  it('finds randomness', async () => {
     expect(
       await one(
         input,

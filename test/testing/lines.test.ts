@@ -17,14 +17,14 @@ const lines = (path: string): string[] => (existsSync(path) ? readFileSync(path,
 const csv = 'symbol;price\r\nBTC;1,5\r\n"E""TH;\nX";2\r\nshort\r\n'
 const cases: [string, string, string, string | Buffer][] = [
   ['JSON', '{ path: FOLDER/in.jsonl }', 'in.jsonl', '\ufeff{"a":1.10}\r\n\n{"a":\n{"b":9007199254740993}'],
-  ['CSV with a header, quotes and a bad line', '{ path: FOLDER/in.csv, delimiter: ";" }', 'in.csv', csv],
+  ['CSV with a header, quotes and an invalid line', '{ path: FOLDER/in.csv, delimiter: ";" }', 'in.csv', csv],
   [
     'CSV with columns, comments and a preamble',
     '{ path: FOLDER/x, format: csv, columns: [a, b], skip_lines: 1, comment: "#" }',
     'x',
     'made by me\n#no\n1,2\n',
   ],
-  ['tabs by the name', '{ path: FOLDER/in.tsv }', 'in.tsv', 'a\tb\n1\t2\n'],
+  ['tabs selected by the file name', '{ path: FOLDER/in.tsv }', 'in.tsv', 'a\tb\n1\t2\n'],
   ['.log', '{ path: FOLDER/app.log }', 'app.log', '{"not":"json"} \nplain\n'],
   ['UTF-16', '{ path: FOLDER/in.csv, encoding: utf-16le }', 'in.csv', Buffer.from('\ufeffname\nZoë\n', 'utf16le')],
   ['Windows-1252', '{ path: FOLDER/in.csv, encoding: windows-1252 }', 'in.csv', Buffer.from([0x61, 0x0a, 0x80, 0x0a])],
@@ -64,7 +64,7 @@ describe('the lines of a file', () => {
     expect(tests.flatMap(t => t.failures)).toEqual([])
   })
 
-  test('also those that are written in the test; a header that cannot be one stops the pipeline', async () => {
+  test('the lines can also be in the test; an invalid header stops the pipeline', async () => {
     const folder = tempDir({
       'p.yaml': pipeline('{ path: FOLDER/in.csv }'),
       'p.test.yaml': `tests:
@@ -81,7 +81,7 @@ describe('the lines of a file', () => {
     expect((await runTests(join(folder, 'p.test.yaml'))).tests.flatMap(t => t.failures)).toEqual([])
   })
 
-  test('a value that no CSV can hold is a problem of the test', async () => {
+  test('a value that CSV cannot represent is a problem of the test', async () => {
     const folder = tempDir({
       'p.yaml': pipeline('in.csv'),
       'p.test.yaml':

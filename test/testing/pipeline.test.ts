@@ -13,7 +13,7 @@ const sale = (ts: number, amount: unknown, shop = 'a') => ({ value: { ts, amount
 const env = { KAFKA_BROKERS: 'embedded' }
 
 describe('testPipeline', () => {
-  test('gives what sinks and the dlq got since the last call, with keys, topics and reasons', async () => {
+  test('returns the output of sinks and the dlq since the last call, with keys, topics and reasons', async () => {
     await using pipeline = await testPipeline(doubling)
     await pipeline.send([
       { value: { n: 1 }, key: 'k', headers: { h: 'x' }, time: '2026-01-01T00:00:00Z' },
@@ -31,7 +31,7 @@ describe('testPipeline', () => {
     expect(pipeline.steps).toMatchObject({ map: { in: 3, out: 2, dead: 1 } })
   })
 
-  test('lanes may appear while it runs', async () => {
+  test('accepts new lanes while it runs', async () => {
     await using pipeline = await testPipeline(doubling)
     await pipeline.send({ value: { n: 1 }, partition: 0 })
     await pipeline.send({ value: { n: 2 }, partition: 7 })
@@ -44,7 +44,7 @@ describe('testPipeline', () => {
     expect((await pipeline.outputs()).map(r => [r.lane, r.value.n])).toEqual([['in/9', 6]])
   })
 
-  test('what a crash finds uncommitted is written again, as the delivery says', async () => {
+  test('uncommitted output of a crash is written again, according to the delivery setting', async () => {
     for (const [delivery, expected] of [
       ['at_least_once', [2, 2]],
       ['exactly_once', [2]],
@@ -56,7 +56,7 @@ describe('testPipeline', () => {
     }
   })
 
-  test('a window closes by the virtual clock, survives a crash, and refuses what is late', async () => {
+  test('a window closes by the virtual clock, survives a crash, and rejects late records', async () => {
     await using pipeline = await testPipeline(windowed, { env })
     await pipeline.send([sale(1_000, 1), sale(2_000, 2)])
     await pipeline.crash()
@@ -66,7 +66,7 @@ describe('testPipeline', () => {
     expect((await pipeline.deadLetters()).map(d => d.errorType)).toEqual(['late'])
   })
 
-  test('the examples of the guide and of the doc comment hold', async () => {
+  test('the examples of the guide and of the doc comment work', async () => {
     const bars = new URL('../../pipelines/bars.yaml', import.meta.url)
     await using one = await testPipeline(bars, { env })
     await one.send({ value: { symbol: 'BTC', price: 1, volume: 2, ts: 0 } })
@@ -85,7 +85,7 @@ describe('testPipeline', () => {
     expect((await two.deadLetters()).map(d => d.errorType)).toEqual(['late'])
   })
 
-  test('throws what the pipeline stopped with, once; what it left can be looked at', async () => {
+  test('throws the error that stopped the pipeline, once; its output can still be read', async () => {
     await using pipeline = await testPipeline({ ...doubling, dlq: undefined })
     await expect(pipeline.send([{ value: { n: 1 } }, { value: 'bad' }])).rejects.toThrow()
     expect(pipeline.failure).toBeInstanceOf(Error)
@@ -93,7 +93,7 @@ describe('testPipeline', () => {
     await expect(pipeline.deadLetters()).rejects.toThrow('the pipeline has no dlq')
   })
 
-  test('says what is wrong with its arguments', async () => {
+  test('reports invalid arguments', async () => {
     await expect(testPipeline({ ...doubling, sinks: [{ kafak: {} }] }, { env })).rejects.toThrow('did you mean: kafka')
     await expect(testPipeline(windowed, { env, stubs: { window: [] } })).rejects.toThrow("no step that asks a peer 'window'")
     await using pipeline = await testPipeline(doubling)

@@ -12,17 +12,17 @@ async function problemsOf(text: string, pipeline = sums): Promise<string[]> {
 }
 const test = (body: string): string => `tests:\n  - name: t\n${body}`
 
-describe('a wrong test file', () => {
+describe('an invalid test file', () => {
   it.each([
     ['nothing', '', /^1:1 CONFIG_EMPTY .*at least tests/],
     ['only comments', '# a\n\n# b', /^1:1 CONFIG_EMPTY /],
     ['YAML that does not parse', 'tests: [', /^1:\d+ CONFIG_YAML /],
     ['a tab', 'tests:\n\t- name: t', /^2:1 CONFIG_TAB /],
-    ['a misspelt key', 'tsts: []\ntests: [ { name: a } ]', /^1:1 CONFIG_UNKNOWN_KEY unknown key tsts.*=> tests$/],
-    ['a misspelt step', test('    steps:\n      - advence: 1s'), /^4:9 CONFIG_UNKNOWN_KEY .*=> advance$/],
+    ['a misspelled key', 'tsts: []\ntests: [ { name: a } ]', /^1:1 CONFIG_UNKNOWN_KEY unknown key tsts.*=> tests$/],
+    ['a misspelled step', test('    steps:\n      - advence: 1s'), /^4:9 CONFIG_UNKNOWN_KEY .*=> advance$/],
     ['two keys in a step', test('    steps:\n      - advance: 1s\n        crash: true'), /^4:9 CONFIG_VALUE .*at most 1/],
-    ['a bad duration', test('    steps:\n      - advance: 61'), /^4:18 CONFIG_DURATION .*=> 61s$/],
-    ['a bad clock', test('    clock: tomorrow'), /^3:12 CONFIG_(TIMESTAMP|VALUE) /],
+    ['an invalid duration', test('    steps:\n      - advance: 61'), /^4:18 CONFIG_DURATION .*=> 61s$/],
+    ['an invalid clock', test('    clock: tomorrow'), /^3:12 CONFIG_(TIMESTAMP|VALUE) /],
     ['crash: false', test('    steps:\n      - crash: false'), /^4:16 CONFIG_TYPE must be true/],
     ['an unknown match', test('    expect: { outputs: { out: { match: sub } } }'), /^3:40 CONFIG_VALUE must be one of exact, subset/],
     ['a record without payload', test('    steps:\n      - input:\n          - key: a'), /^5:13 CONFIG_VALUE a record needs one of/],
@@ -36,15 +36,11 @@ describe('a wrong test file', () => {
       test('    expect: { outputs: [ { value: 1, raw: "2" } ] }'),
       /^3:38 CONFIG_VALUE value and raw cannot be combined/,
     ],
-    ['a number that is none', test('    steps:\n      - input: [ { value: .nan } ]'), /^4:27 CONFIG_TYPE numbers are finite/],
-    [
-      'a file that is not there',
-      test('    steps:\n      - input: [ { file: gone.jsonl } ]'),
-      /^4:26 CONFIG_VALUE .*gone\.jsonl cannot be read/,
-    ],
-    ['base64 that is none', test('    steps:\n      - input: [ { raw: { base64: "***" } } ]'), /^4:\d+ CONFIG_VALUE /],
+    ['an invalid number', test('    steps:\n      - input: [ { value: .nan } ]'), /^4:27 CONFIG_TYPE numbers are finite/],
+    ['a missing file', test('    steps:\n      - input: [ { file: gone.jsonl } ]'), /^4:26 CONFIG_VALUE .*gone\.jsonl cannot be read/],
+    ['invalid base64', test('    steps:\n      - input: [ { raw: { base64: "***" } } ]'), /^4:\d+ CONFIG_VALUE /],
     ['input after the end', test('    steps:\n      - end: true\n      - input: []'), /^5:9 CONFIG_VALUE the input has ended/],
-    ['two tests of one name', 'tests: [ { name: a }, { name: a } ]', /^1:31 CONFIG_DUPLICATE_NAME two tests are named 'a'/],
+    ['two tests with one name', 'tests: [ { name: a }, { name: a } ]', /^1:31 CONFIG_DUPLICATE_NAME two tests are named 'a'/],
     [
       'an unknown source',
       test('    steps:\n      - input: { inn: [ { value: 1 } ] }'),
@@ -56,7 +52,7 @@ describe('a wrong test file', () => {
       test('    expect: { metrics: { summ: { in: 1 } } }'),
       /^3:26 CONFIG_VALUE the pipeline has no step 'summ'.*=> sum$/,
     ],
-    ['a metric name that is none', test('    expect: { metrics: { "a{b=c}": 1 } }'), /^3:26 CONFIG_VALUE a metric is written as/],
+    ['an invalid metric name', test('    expect: { metrics: { "a{b=c}": 1 } }'), /^3:26 CONFIG_VALUE a metric is written as/],
   ])('with %s is reported with its position', async (_what, text, expected) => {
     const problems = await problemsOf(text)
     expect(problems).toHaveLength(1)
@@ -67,7 +63,7 @@ describe('a wrong test file', () => {
     expect(await problemsOf('pipelin: x\ntests:\n  - nam: a\n    steps:\n      - advance: 5\n      - crash: 1\n')).toHaveLength(4)
   })
 
-  it('must say which sink it means when there are several, and needs a dlq for dead letters', async () => {
+  it('must name the sink if there are several, and needs a dlq for dead letters', async () => {
     const two = pipelineOf([], { sinks: [step('x', topicSink), step('y', topicSink)], dlq: undefined })
     const problems = await problemsOf(test('    expect: { outputs: [], dead_letters: [] }'), two)
     expect(problems[0]).toMatch(/^3:15 CONFIG_VALUE the pipeline has 2 sinks: select one.*\(x, y\)/)
@@ -94,7 +90,7 @@ describe('a pipeline file with problems', () => {
     expect(problems).toEqual([problem])
   })
 
-  it('is the one beside the test file unless another is named, and sees only the env of the test', async () => {
+  it('is the one next to the test file unless another is named, and uses only the env of the test', async () => {
     const asked: unknown[] = []
     const load: TestOptions['load'] = async (file, { env, set }) => {
       asked.push([file.split('/').at(-1), env, set.map(s => s.argument)])
@@ -116,7 +112,7 @@ describe('validateTestFile', () => {
     return problems.map(p => `${p.file.split('/').at(-1)}:${p.line}:${p.column} ${p.code} ${p.message}`)
   }
 
-  it('looks at the tests in the light of their pipeline', async () => {
+  it('validates the tests against their pipeline', async () => {
     expect(await check('tests: [ { name: a, expect: { outputs: [] } } ]', PIPELINE)).toEqual([])
     expect(await check('tests: [ { name: a, expect: { outputs: { gone: [] } } } ]', PIPELINE)).toEqual([
       expect.stringMatching(/^p\.test\.yaml:1:42 CONFIG_VALUE .*no sink 'gone'/),
@@ -132,7 +128,7 @@ describe('validateTestFile', () => {
     ])
   })
 
-  it("leaves the pipeline's own problems to the pipeline file", async () => {
+  it('reports no problems of the pipeline file', async () => {
     expect(await check('tests: [ { name: a } ]', PIPELINE.replace('topics:', 'topcs:'))).toEqual([])
   })
 })

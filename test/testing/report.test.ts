@@ -30,7 +30,7 @@ const short = (file: FileResult): FileResult =>
   JSON.parse(JSON.stringify({ ...file, results: [] }).replaceAll(/\/[^"]*p\.test/g, 'p.test')) as FileResult
 
 describe('the report', () => {
-  it('shows message by message and field by field what was expected and what came', async () => {
+  it('shows expected and actual values by message and field', async () => {
     const { results } = await run(FAILING, sums)
     expect(results.map(r => testLine(r, plain).replace(/\d+ ms/, 'N ms'))).toEqual([
       '  ✓ ok      good  N ms',
@@ -72,7 +72,7 @@ describe('the report', () => {
     expect(text).toContain('actual    <bad>3</bad>')
   })
 
-  it('shortens endless lists and endless values', async () => {
+  it('abbreviates long lists and long values', async () => {
     const { results } = await run(
       `tests:\n  - name: t\n    steps: [ { input: [ { file: many.txt } ] } ]\n    expect: { outputs: { out: {} }, dead_letters: [] }`,
       sums,
@@ -85,8 +85,8 @@ describe('the report', () => {
   })
 })
 
-describe('reports for machines', () => {
-  it('are JSON with places, differences and hashes', async () => {
+describe('reports in machine formats', () => {
+  it('are JSON with positions, differences and hashes', async () => {
     const { results, ...file } = await run(FAILING, sums)
     const json = toJson([{ ...file, results }]) as any
     expect(json).toMatchObject({ ok: false, summary: { files: 1, tests: 2, passed: 1, failed: 1, problems: 0 } })
@@ -106,7 +106,7 @@ describe('reports for machines', () => {
     ])
   })
 
-  it('are JUnit XML that a parser reads, whatever the names and values are', async () => {
+  it('are JUnit XML that parses, whatever the names and values are', async () => {
     const nasty = FAILING.replace('\'bad <&> "quoted"\'', String.raw`"bad <&> \"q\" ]]> \u0001 \ud83d\ude00 \udc00"`)
     const good = await run(nasty, sums)
     const broken = await run('tests: [ { nam: a } ]', sums)
@@ -131,7 +131,7 @@ describe('reports for machines', () => {
 })
 
 describe('findTests', () => {
-  it('takes files, folders, and pipeline files that have tests beside them', () => {
+  it('accepts files, folders, and pipeline files with tests next to them', () => {
     const folder = tempFolder()
     for (const sub of ['a', '.hidden', 'node_modules']) mkdirSync(join(folder, sub))
     for (const name of ['b.test.yaml', 'b.yaml', 'c.yaml', 'a/z.test.yml', '.hidden/x.test.yaml', 'node_modules/x.test.yaml'])

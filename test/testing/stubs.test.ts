@@ -1,4 +1,4 @@
-/** Steps that ask a peer, in pipeline tests: the test answers. */
+/** Steps that call a peer, in pipeline tests: the test defines the responses. */
 import { expect, test } from 'vitest'
 import { runRunner, tempDir } from '../support/runner.ts'
 
@@ -55,13 +55,13 @@ tests:
 const run = (pipeline: string, tests: string) =>
   runRunner(['test', 'p.test.yaml', '--repeat', '3'], { cwd: tempDir({ 'p.yaml': pipeline, 'p.test.yaml': tests }) })
 
-test('a test defines the answers of peers, and sends no requests', async () => {
+test('a test defines the responses of peers, and sends no requests', async () => {
   const { code, stdout, stderr } = await run(PIPELINE, TESTS)
   expect(`${stdout}${stderr}`).toMatch(/2 passed/)
   expect(code).toBe(0)
 })
 
-test('answers for a missing step, for a step without requests, and no answers at all are reported with their line', async () => {
+test('responses for a missing step, for a step without requests, and missing responses are reported with their line', async () => {
   const without = await run(PIPELINE, TESTS.replace('  rules: []\n', ''))
   expect(without.code).toBe(2)
   expect(without.stderr + without.stdout).toMatch(/step 'rules' queries a peer/)

@@ -1,4 +1,4 @@
-/** The conformance suites find what they are for, and run under node:test as they do under vitest. */
+/** The conformance suites find the errors they test for, under node:test as under vitest. */
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -44,7 +44,7 @@ describe('transforms', () => {
     ['a list', inputs],
     ['a function', (random: () => number) => Array.from({ length: 10 }, () => ({ value: random() }))],
     ['a fast-check arbitrary', fc.array(fc.record({ value: fc.nat() }), { minLength: 5, maxLength: 20 })],
-  ])('%s of inputs: passes what keeps its state, finds what does not, and what batches show through', async (_, given) => {
+  ])('%s of inputs: passes transforms that keep their state, finds those that do not, and those that expose batches', async (_, given) => {
     const suite = (plugin: ReturnType<typeof counting>) => failing(transformConformance({ plugin, config: {}, inputs: given }))
     expect(await suite(counting(true))).toEqual([])
     expect(await suite(counting(false))).toEqual(['a crash and a restore from the state at any cut gives identical output and state'])
@@ -52,7 +52,7 @@ describe('transforms', () => {
   })
 })
 
-test('sinks: finds one that drops, one that reorders, and one that closes once', async () => {
+test('sinks: finds a sink that drops, one that reorders, and one that closes once', async () => {
   const make = (write: (list: string[], values: string[]) => void, more: Partial<Sink> = {}) => {
     let list: string[] = []
     return sinkConformance({
@@ -79,7 +79,7 @@ test('sinks: finds one that drops, one that reorders, and one that closes once',
   expect((await failing(make((list, values) => list.push(...values), { close: () => Promise.reject(new Error('again')) }))).length).toBe(5)
 })
 
-test('sources: finds one that skips a record behind its position', async () => {
+test('sources: finds a source that skips a record after its position', async () => {
   const suite = (skip: number) =>
     sourceConformance<{ records: readonly string[] }>({
       plugin: defineSource({

@@ -16,8 +16,8 @@ const anyDouble = fc.oneof(
 )
 const text = fc.stringMatching(/^-?[0-9]{1,22}(\.[0-9]{1,30})?$/)
 
-describe('one form per decimal', () => {
-  test('a number is its shortest digits and stays the number it is', () => {
+describe('each decimal has one form', () => {
+  test('a number becomes its shortest digits and converts back to the same number', () => {
     fc.assert(
       fc.property(anyDouble, x => {
         const { m, k } = decimalOf(x)
@@ -28,7 +28,7 @@ describe('one form per decimal', () => {
     )
   })
 
-  test('text is read without losing a digit: a number exactly when its digits come back', () => {
+  test('text is read without losing a digit: it is a number only if the number prints the same digits', () => {
     fc.assert(
       fc.property(text, t => {
         const x = readDecimal(t)!
@@ -62,7 +62,7 @@ describe('one form per decimal', () => {
     t => expect(readDecimal(t)).toBe(undefined),
   )
 
-  test('comparing goes by value, whatever the form', () => {
+  test('comparison uses the value, independent of the form', () => {
     fc.assert(
       fc.property(fc.oneof(anyDouble, text), fc.oneof(anyDouble, text), (a, b) => {
         const sign = big(a) < big(b) ? -1 : big(a) > big(b) ? 1 : 0
@@ -79,7 +79,7 @@ test('a quotient of 12 digits is the nearest one, ties to even', () => {
   fc.assert(
     fc.property(fc.oneof(fc.tuple(positive, positive), tie), ([n, d]) => {
       const { m, k } = decimalOf(divideHalfEven(n, d, 12))
-      // m is q * 10^j with a q of 12 digits at most: bring it to exactly 12 to know the weight of its last digit
+      // m is q * 10^j with a q of 12 digits at most: scale it to exactly 12 to get the weight of its last digit
       const digits = m.toString().replace(/0+$/, '')
       expect(digits.length).toBeLessThanOrEqual(12)
       const q = BigInt(digits.padEnd(12, '0'))
@@ -105,7 +105,7 @@ describe('Turnover', () => {
   )
   const value = fc.tuple(digits, fc.integer({ min: 0, max: 12 })).map(([n, k]) => n / 10 ** k)
 
-  test('volume and notional are exact to the last digit, whatever the state looks like on the way', () => {
+  test('volume and notional are exact to the last digit, whatever the intermediate state is', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(value, value), { minLength: 1, maxLength: 60 }), fc.array(fc.nat(59)), (trades, saves) => {
         let turnover = new Turnover()
@@ -126,7 +126,7 @@ describe('Turnover', () => {
     )
   })
 
-  test('a long run of the largest odd numbers spills without losing one', () => {
+  test('a long run of the largest odd numbers overflows to the next part without losing a digit', () => {
     const turnover = new Turnover()
     const n = 2000
     for (let i = 0; i < n; i++) turnover.add(999_999_999_999_999, 999_999_999_999_997)

@@ -69,7 +69,7 @@ transformConformance('bars, revised and filled, closed by silence', bars, { ...b
 const lines = (run: Awaited<ReturnType<typeof runTransform>>) => run.out.map(m => String(m.encode()))
 
 describe('bars against an independent computation', () => {
-  test('any ticks: the same lines in the same order, the same number late', async () => {
+  test('any ticks give the same lines in the same order, and the same late count', async () => {
     await fc.assert(
       fc.asyncProperty(ticks, async all => {
         const golden = goldenBars(all, { interval: M, label: '1m', lateness: 2000, places: 1000 })
@@ -81,7 +81,7 @@ describe('bars against an independent computation', () => {
     )
   })
 
-  test('prices of either sign and zero', async () => {
+  test('prices may be positive, negative or zero', async () => {
     const signed = fc.tuple(tick, fc.constantFrom(1, -1, 0)).map(
       ([t, sign]): GoldenTick => ({
         ...t,
@@ -123,7 +123,7 @@ describe('bars against an independent computation', () => {
     )
   })
 
-  test('revisions end where no lateness would have begun: the last line per window is the bar of all its ticks', async () => {
+  test('with revisions, the last line of each window is the bar of all its ticks, whatever the lateness', async () => {
     await fc.assert(
       fc.asyncProperty(inputs, async all => {
         const patient = await runTransform(bars, { ...base, allowed_lateness: 1e9 }, [messagesOf(all)], { end: true })
@@ -135,7 +135,7 @@ describe('bars against an independent computation', () => {
     )
   })
 
-  test('the same bars whatever the state holds in memory: a run continued from JSON after every message', async () => {
+  test('a run continued from JSON after every message gives the same bars', async () => {
     await fc.assert(
       fc.asyncProperty(inputs, async all => {
         const steps = messagesOf(all).flatMap(m => [[m], 'crash' as const])

@@ -26,8 +26,8 @@ const tick = (ts: unknown, price: unknown = 100, volume: unknown = 1, symbol: un
 const values = (run: { out: { value: unknown }[] }) => run.out.map(m => m.value as Record<string, unknown>)
 const pick = (run: { out: { value: unknown }[] }, ...keys: string[]) => values(run).map(v => keys.map(k => v[k]))
 
-describe('what comes out', () => {
-  test('one line per symbol and window, keys in the documented order, key and time set', async () => {
+describe('output', () => {
+  test('one line per symbol and window, with keys in the documented order and with key and time set', async () => {
     const run = await runTransform(
       bars,
       config(),
@@ -41,7 +41,7 @@ describe('what comes out', () => {
     ])
   })
 
-  test('ten times 0.1 is 1, and a value no double carries comes out as its digits', async () => {
+  test('ten times 0.1 is 1, and a value beyond double precision is written with all its digits', async () => {
     const tenths = await runTransform(bars, config(), [messagesOf(Array.from({ length: 10 }, (_, i) => tick(i, 0.1, 0.1)))], { end: true })
     expect(pick(tenths, 'volume', 'vwap')).toEqual([[1, 0.1]])
     const wide = await runTransform(bars, config(), [messagesOf([tick(0, '12345678901234567.89', '0.1'), tick(1, 1, 0.2)])], { end: true })
@@ -68,7 +68,7 @@ describe('what comes out', () => {
     expect(pick(run, 'open', 'close', 'high', 'low')).toEqual([[1, 4, 9, 1]])
   })
 
-  test('any interval, other field names, strings for numbers', async () => {
+  test('other intervals, other field names and numeric strings are accepted', async () => {
     const fields = { symbol: 'd.s', price: 'd.p', volume: 'q', ts: 'T' }
     const input = (ts: number, p: string): Input => ({ value: { d: { s: 'A', p }, q: '0.5', T: String(ts), symbol: 7 } })
     const run = await runTransform(
@@ -81,14 +81,14 @@ describe('what comes out', () => {
   })
 })
 
-describe('when bars close', () => {
-  test('as soon as event time passes the end by the allowed lateness, not before', async () => {
+describe('closing of bars', () => {
+  test('a bar closes when event time passes its end by allowed_lateness, not earlier', async () => {
     const closed = async (ts: number) => (await runTransform(bars, config(), [messagesOf([tick(0), tick(ts)])])).out.length
     expect(await closed(M + 1999)).toBe(0)
     expect(await closed(M + 2000)).toBe(1)
   })
 
-  test('several at once come out by end, then by symbol', async () => {
+  test('bars that close together are ordered by end, then by symbol', async () => {
     const run = await runTransform(bars, config({ allowed_lateness: 3 * M }), [
       messagesOf([tick(M, 1, 1, 'B'), tick(M, 1, 1, 'A'), tick(0, 1, 1, 'B'), tick(0, 1, 1, 'A'), tick(10 * M, 1, 1, 'C')]),
     ])
@@ -100,7 +100,7 @@ describe('when bars close', () => {
     ])
   })
 
-  test('a quiet lane goes on with the wall clock, and a restart remembers how far it went', async () => {
+  test('an idle lane advances with the wall clock, and a restart keeps the event time reached', async () => {
     const idle = (silence: number, more: Step[] = []) =>
       runTransform(bars, config(), [messagesOf([tick(50_000)]), { idle: silence }, ...more])
     expect((await idle(9_999)).out).toHaveLength(0) // below idle_timeout
@@ -112,18 +112,18 @@ describe('when bars close', () => {
     expect(late.watermarks.at(-1)).toBe(M)
   })
 
-  test('idle_timeout 0 never closes by silence', async () => {
+  test('idle_timeout 0 disables closing by the wall clock', async () => {
     expect((await runTransform(bars, config({ idle_timeout: 0 }), [messagesOf([tick(0)])], { idle: 1e9 })).out).toHaveLength(0)
   })
 
-  test('the end of the input closes everything, and what comes for those bars after a restart is late', async () => {
+  test('the end of the input closes all bars, and trades for those bars are late after a restart', async () => {
     const first = await runTransform(bars, config(), [messagesOf([tick(0), tick(M)])], { end: true })
     expect(first.out).toHaveLength(2)
     const second = await runTransform(bars, config(), [messagesOf([tick(M + 1), tick(2 * M)])], { end: true, state: first.state })
     expect(pick(second, 'start')).toEqual([[2 * M]])
   })
 
-  test('the end of a backfill closes only windows that end by then', async () => {
+  test('the end of a backfill closes only windows that end within its range', async () => {
     const run = await runTransform(bars, config(), [messagesOf([tick(0), tick(M + 500)])], { end: M })
     expect(pick(run, 'end')).toEqual([[M]])
   })
@@ -132,14 +132,14 @@ describe('when bars close', () => {
 describe('late trades', () => {
   const steps = [messagesOf([tick(10_000, 5), tick(M + 2000), tick(20_000, 7)])]
 
-  test('drop: counted', async () => {
+  test('drop: late trades are counted', async () => {
     const run = await runTransform(bars, config(), steps)
     expect(pick(run, 'high')).toEqual([[5]])
     expect(run.failures).toHaveLength(0)
     expect(run.counters['runner_late_messages_total{pipeline="test",step="bars",action="dropped"}']).toBe(1)
   })
 
-  test('dlq: fails with the window and how late', async () => {
+  test('dlq: the trade fails, and the error has the window and the delay', async () => {
     const run = await runTransform(bars, config({ on_late: 'dlq' }), steps)
     expect(seen(run).at(-1)).toBe(
       'fail #2 LateError: late: 20000 belongs to the window 0-60000, which closed when event time reached 60000; it is 0ms past that',
@@ -147,7 +147,7 @@ describe('late trades', () => {
     expect((run.failures[0].error as { code?: string }).code).toBe('PIPE_LATE')
   })
 
-  test('revise: the bar comes out again, corrected and numbered, also after a crash', async () => {
+  test('revise: the corrected bar is emitted again with a revision number, also after a crash', async () => {
     const run = await runTransform(bars, config({ on_late: 'revise' }), [
       messagesOf([tick(10_000, 5), tick(M + 2000)]),
       'crash',
@@ -160,7 +160,7 @@ describe('late trades', () => {
     ])
   })
 
-  test('revise: a window that had no trades gets its first bar as revision 1; beyond retain a trade is dropped', async () => {
+  test('revise: the first bar of a window without trades is revision 1; a trade older than retain is dropped', async () => {
     const run = await runTransform(
       bars,
       config({ on_late: 'revise', retain: M }),
@@ -175,7 +175,7 @@ describe('late trades', () => {
     expect(run.counters['runner_late_messages_total{pipeline="test",step="bars",action="dropped"}']).toBe(1)
   })
 
-  test('closed bars leave the state when nothing can revise them any more', async () => {
+  test('closed bars are removed from the state when they can no longer be revised', async () => {
     const all = Array.from({ length: 200 }, (_, i) => tick(i * M))
     const kept = async (o: Partial<BarsConfig>) =>
       (
@@ -193,7 +193,7 @@ describe('late trades', () => {
 describe('gaps', () => {
   const fill = config({ gap_fill: 'previous' })
 
-  test('are filled with the close before them, between two bars of a symbol only', async () => {
+  test('gaps between two bars of a symbol are filled with the previous close', async () => {
     const run = await runTransform(bars, fill, [messagesOf([tick(0, 5), tick(M, 1, 1, 'B'), tick(3 * M, 7)])], { end: true })
     expect(pick(run, 'symbol', 'start', 'open', 'high', 'low', 'close', 'volume', 'vwap', 'count')).toEqual([
       ['A', 0, 5, 5, 5, 5, 1, 5, 1],
@@ -204,14 +204,14 @@ describe('gaps', () => {
     ])
   })
 
-  test('longer than gap_limit stay open', async () => {
+  test('gaps longer than gap_limit are not filled', async () => {
     const ends = async (gap_limit: number) =>
       (await runTransform(bars, { ...fill, gap_limit }, [messagesOf([tick(0), tick(4 * M)])], { end: true })).out.length
     expect(await ends(3)).toBe(5)
     expect(await ends(2)).toBe(2)
   })
 
-  test('a revised close is what the next gap repeats, and a revised window is not filled again', async () => {
+  test('the next gap repeats a revised close, and a revised window is not filled again', async () => {
     const run = await runTransform(
       bars,
       config({ gap_fill: 'previous', on_late: 'revise', allowed_lateness: 0 }),
@@ -230,7 +230,7 @@ describe('gaps', () => {
 })
 
 describe('prices: any', () => {
-  test('takes zero and negative prices, and still no NaN', async () => {
+  test('zero and negative prices are accepted, and no NaN occurs', async () => {
     const run = await runTransform(
       bars,
       config({ prices: 'any' }),
@@ -242,7 +242,7 @@ describe('prices: any', () => {
   })
 })
 
-describe('a record that is not a trade fails, and no other is lost', () => {
+describe('a record that is not a trade fails, and no other record is lost', () => {
   const bad: [why: string, input: Input, message: string | RegExp][] = [
     ['not an object', { value: [1] }, 'a tick must be a JSON object, is [1]'],
     ['null', { value: null }, 'a tick must be a JSON object, is null'],
@@ -266,7 +266,7 @@ describe('a record that is not a trade fails, and no other is lost', () => {
     ['hex', tick(1, '0x10'), /^price is "0x10";/],
     ['spaces', tick(1, ' 1'), /^price is " 1";/],
     ['a boolean', tick(1, true), /^price is true;/],
-    ['an endless number', tick(1, '1'.repeat(1000)), /^price is "1{76}\.\.\.;/],
+    ['a number with too many digits', tick(1, '1'.repeat(1000)), /^price is "1{76}\.\.\.;/],
     ['negative volume', tick(1, 1, -0.1), 'volume is -0.1; allowed: a finite number >= 0, or one as a decimal string'],
     ['volume beyond a double', tick(1, 1, '1e400'), /^volume is "1e400"; it is above 1.8e308/],
     ['volume as empty text', tick(1, 1, ''), /^volume is "";/],
@@ -288,7 +288,7 @@ describe('a record that is not a trade fails, and no other is lost', () => {
     expect(pick(run, 'count', 'high')).toEqual([[2, 2]])
   })
 
-  test('a time too far ahead of its record is refused before it can close anything; an unknown record time allows any', async () => {
+  test('a time too far ahead of its record is rejected before it can close a bar; a record without a time allows any', async () => {
     const at = (ts: number, time: number): Input => ({ ...tick(ts), time })
     const run = await runTransform(bars, config({ max_future: M }), [messagesOf([at(5000, 5000), at(65_001, 5000), at(65_000, 5000)])])
     expect(run.failures.map(f => f.error.message)).toEqual([
@@ -299,7 +299,7 @@ describe('a record that is not a trade fails, and no other is lost', () => {
   })
 })
 
-test('open bars of another interval are refused; without open bars the interval may change', async () => {
+test('open bars of another interval are an error; without open bars, the interval may change', async () => {
   const run = (interval: number, steps: Step[], end: boolean, state?: Durable) =>
     runTransform(bars, config({ interval }), steps, { end, state })
   const open = await run(M, [messagesOf([tick(0)])], false)
@@ -312,7 +312,7 @@ test('open bars of another interval are refused; without open bars the interval 
 })
 
 describe('check', () => {
-  test.each([1000, 90_000, 2000, M, 3_600_000, 86_400_000])('%i ms is an interval', interval =>
+  test.each([1000, 90_000, 2000, M, 3_600_000, 86_400_000])('%i ms is a valid interval', interval =>
     expect(bars.validateConfig!(config({ interval }))).toEqual([]),
   )
   test.each([
@@ -320,7 +320,7 @@ describe('check', () => {
     [7 * M, '5m'],
     [2 * 86_400_000, '1d'],
     [86_400_000 / 7, '4h'],
-  ])('%i ms is none; %s is near', (interval, suggestion) =>
+  ])('%i ms is not a valid interval; %s is suggested', (interval, suggestion) =>
     expect(bars.validateConfig!(config({ interval }))).toMatchObject([{ path: ['interval'], suggestion }]),
   )
 })

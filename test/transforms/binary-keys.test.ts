@@ -1,4 +1,4 @@
-/** Keys that are not text, such as the binary numbers of Java's LongSerializer: different bytes are different keys, and leave as they came. */
+/** Keys that are not text, such as the binary numbers of Java's LongSerializer: different bytes are different keys, and are written unchanged. */
 import { MemoryChannel, run } from 'pipeline-runner'
 import { beforeAll, expect, test } from 'vitest'
 import { keyTextOf, Message } from '../../src/contract/plugin.ts'
@@ -40,7 +40,7 @@ test('steps that group by the key distinguish them', async () => {
   expect(byKey((await through([{ throttle: { interval: '1h' } }])).map(r => r.key))).toEqual(byKey(KEYS))
 })
 
-test('what a state or an internal topic keeps has its bytes', async () => {
+test('a key in a state or an internal topic keeps its bytes', async () => {
   expect(byKey((await through([{ throttle: { interval: '1h', keep: 'last' } }])).map(r => r.key))).toEqual(byKey(KEYS))
   const lane = { id: 'l/0', source: 's', topic: 'l', partition: 0 }
   const origin = { lane: 'l/0', source: 's', topic: 'l', partition: 0, format: 'json' } as const

@@ -1,4 +1,4 @@
-/** Bars and windows by the calendar of a zone: what comes out of ticks around the days on which clocks are changed. */
+/** Bars and windows by the calendar of a zone: the output for ticks around days with a clock change. */
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Json } from '../../src/contract/plugin.ts'
@@ -41,7 +41,7 @@ const spans = (run: { out: { value: unknown }[] }) =>
 const zone = 'America/New_York'
 
 describe('bars', () => {
-  test('days on which clocks change have 23 and 25 hours and are one bar', async () => {
+  test('days with a clock change have 23 or 25 hours and are one bar', async () => {
     const run = (from: string, to: string) => runTransform(bars, barsConfig({ zone }), [messagesOf(hourly(from, to))], { end: true })
     expect(spans(await run('2026-03-07T05:00Z', '2026-03-10T04:00Z'))).toEqual([
       ['2026-03-07T05:00', 24, 48],
@@ -82,7 +82,7 @@ describe('bars', () => {
     '2026-02-02T14:30Z',
   ]
 
-  test('what is outside of the session is counted', async () => {
+  test('trades outside the session are counted', async () => {
     const run = await runTransform(bars, barsConfig({ zone, session }), [messagesOf(around.map(t => tick(Date.parse(t))))], { end: true })
     expect(spans(run)).toEqual([
       ['2026-01-30T14:30', 6.5, 2],
@@ -92,7 +92,7 @@ describe('bars', () => {
     expect(run.failures).toEqual([])
   })
 
-  test('or goes to the dead-letter queue', async () => {
+  test('trades outside the session go to the dead-letter queue', async () => {
     const run = await runTransform(
       bars,
       barsConfig({ zone, session, outside: 'dlq' }),
@@ -108,7 +108,7 @@ describe('bars', () => {
     ])
   })
 
-  test('gaps are filled with the windows of the sessions between, not with nights', async () => {
+  test('gaps are filled only with windows inside sessions, not with nights', async () => {
     const ticks = [tick(Date.parse('2026-01-30T20:00Z'), 5), tick(Date.parse('2026-02-02T15:45Z'), 6)]
     const run = await runTransform(bars, barsConfig({ interval: HOUR, zone, session, gap_fill: 'previous' }), [messagesOf(ticks)], {
       end: true,
@@ -121,7 +121,7 @@ describe('bars', () => {
     ])
   })
 
-  test('a restart finds its open bar again, and one with another zone is an error', async () => {
+  test('a restart continues the open bar; a restart with another zone is an error', async () => {
     const run = (o: Partial<BarsConfig>, ticks: Input[], end: boolean, state?: Durable) =>
       runTransform(bars, barsConfig(o), [messagesOf(ticks)], { end, state })
     const [first, second] = [Date.parse('2026-11-01T04:00Z'), Date.parse('2026-11-02T04:59Z')]
@@ -137,11 +137,11 @@ describe('bars', () => {
     [{ interval: 7 * DAY }, { message: 'bars longer than a day follow the calendar: write 1w, 1mo, 3mo, 1y', suggestion: '1w' }],
     [{ interval: '5mo' }, { message: expect.stringContaining('5mo is not a calendar window') }],
     [{ session: { start: '9', end: '16:00' } }, { path: ['session', 'start'] }],
-  ])('%j is a problem', (o, problem) => {
+  ])('%j is rejected', (o, problem) => {
     expect(bars.validateConfig!(barsConfig(o))).toMatchObject([problem])
   })
 
-  // What came before and what is open must not depend on how the input is cut, in a zone as in UTC.
+  // Output and open windows must not depend on how the input is split, in any zone.
   const near = fc
     .tuple(fc.constantFrom('2026-03-08T07:00Z', '2026-11-01T06:00Z', '2026-01-31T15:00Z'), fc.integer({ min: -3 * DAY, max: 3 * DAY }))
     .map(([change, by]) => tick(Date.parse(change) + by))
@@ -158,7 +158,7 @@ describe('windows', () => {
   const run = (o: Partial<WindowConfig>, ...times: string[]) =>
     runTransform(window, windowConfig(o), [messagesOf(times.map(at))], { end: true })
 
-  test('7d begins on Monday, on week_start, or where align says', async () => {
+  test('7d begins on Monday, on week_start, or at align', async () => {
     const time = '2026-01-31T12:00Z'
     expect(spans(await run({ size: 7 * DAY }, time))).toEqual([['2026-01-26T00:00', 168, 1]])
     expect(spans(await run({ size: 7 * DAY, week_start: 'thursday' }, time))).toEqual([['2026-01-29T00:00', 168, 1]])
@@ -169,17 +169,17 @@ describe('windows', () => {
     ])
   })
 
-  test('days, weeks and months of a zone', async () => {
+  test('days, weeks and months follow the zone', async () => {
     expect(spans(await run({ size: DAY, zone }, '2026-03-08T12:00Z'))).toEqual([['2026-03-08T05:00', 23, 1]])
     expect(spans(await run({ size: '1w', zone }, '2026-03-08T12:00Z'))).toEqual([['2026-03-02T05:00', 167, 1]])
     expect(spans(await run({ size: '1mo', zone }, '2026-11-08T12:00Z'))).toEqual([['2026-11-01T04:00', 30 * 24 + 1, 1]])
   })
 
-  test('a time before 1970 falls into its window', async () => {
+  test('a time before 1970 belongs to its window', async () => {
     expect(spans(await run({ size: HOUR }, '1969-12-31T23:30Z'))).toEqual([['1969-12-31T23:00', 1, 1]])
   })
 
-  test('the error of a late message names its window', async () => {
+  test('the error of a late message has its window', async () => {
     const late = await runTransform(
       window,
       windowConfig({ size: DAY, zone, on_late: 'dlq' }),
@@ -191,7 +191,7 @@ describe('windows', () => {
     )
   })
 
-  test('open windows made with weeks from Thursday are not mixed with those from Monday', async () => {
+  test('open windows of weeks from Thursday are not mixed with those from Monday', async () => {
     const open = await runTransform(
       window,
       windowConfig({ size: 7 * DAY, week_start: 'thursday' }),
@@ -206,7 +206,7 @@ describe('windows', () => {
     [{ size: DAY, zone, align: '2026-01-01T00:00:00Z' }, '`align` needs a `size` with a fixed length in UTC'],
     [{ gap: HOUR, zone }, '`zone` needs `size`; sessions of `gap` begin with their first message'],
     [{ size: 7 * HOUR, zone }, '7h must divide a day, or be a whole number of days'],
-  ])('%j is a problem', (o, message) => {
+  ])('%j is rejected', (o, message) => {
     expect(window.validateConfig!(windowConfig(o)).map(p => p.message)).toEqual([message])
   })
 })

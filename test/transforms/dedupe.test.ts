@@ -11,7 +11,7 @@ const at = (time: number, id: unknown): Input => ({ value: { id }, time })
 const passed = async (c: DedupeConfig, inputs: Input[]) => (await runTransform(dedupe, c, [messagesOf(inputs)])).out.map(m => m.offset)
 
 describe('dedupe', () => {
-  test('the first of each key passes, as it came', async () => {
+  test('the first message of each key passes unchanged', async () => {
     const input = messagesOf([at(1, 'a'), at(2, 'b'), at(3, 'a'), at(4, 'b'), at(5, 'c')])
     const run = await runTransform(dedupe, config(), [input])
     expect(run.out).toEqual([input[0], input[1], input[4]])
@@ -24,13 +24,13 @@ describe('dedupe', () => {
     expect(dedupe.validateConfig!(config({ ttl: 1 }))).toEqual([])
   })
 
-  test('a number and its text are two keys; several fields make one', async () => {
+  test('a number and its text are different keys; several fields form one key', async () => {
     expect(await passed(config(), [at(1, 1), at(1, '1'), at(1, 1)])).toEqual([0, 1])
     const pair = (a: string, b: string): Input => ({ value: { a, b } })
     expect(await passed(config({ key: '[a, b]' }), [pair('x', 'y,z'), pair('x,y', 'z'), pair('x', 'y,z')])).toEqual([0, 1])
   })
 
-  test('ids that are equal as doubles are two keys; spellings of one value are one key', async () => {
+  test('ids that are equal only as doubles are different keys; spellings of one value are one key', async () => {
     const run = await runTransform(dedupe, config(), [
       ['9007199254740992', '9007199254740993', '9007199254740993', '1.10', '1.1', '11e-1', '"1.1"'].map((id, i) =>
         Message.fromRecord(Buffer.from(`{"id":${id}}`), null, i, undefined, i, { lane: 'l', source: 's', format: 'json' }),
@@ -40,17 +40,17 @@ describe('dedupe', () => {
     expect(run.out.map(m => m.offset)).toEqual([0, 1, 3, 6])
   })
 
-  test('a key is forgotten ttl of event time after its first message', async () => {
+  test('a key expires when ttl of event time has passed since its first message', async () => {
     expect(await passed(config(), [at(0, 'a'), at(H - 1, 'a'), at(H, 'a'), at(2 * H - 1, 'a'), at(2 * H, 'a')])).toEqual([0, 2, 4])
   })
 
-  test('a message that comes late still finds its twin', async () => {
+  test('a late message is still recognized as a duplicate', async () => {
     expect(await passed(config(), [at(10 * H, 'x'), at(10.5 * H, 'x'), at(H, 'a'), at(H, 'a'), at(11 * H, 'y'), at(0, 'a')])).toEqual([
       0, 2, 4,
     ])
   })
 
-  test('beyond max_keys the oldest is forgotten, and its next duplicate passes: nothing is lost', async () => {
+  test('beyond max_keys the oldest key is removed, and its next duplicate passes: no record is lost', async () => {
     const run = await runTransform(dedupe, config({ max_keys: 2 }), [
       messagesOf([at(1, 'a'), at(2, 'b'), at(3, 'c'), at(4, 'b'), at(5, 'a')]),
     ])
@@ -68,14 +68,14 @@ describe('dedupe', () => {
     ])
   })
 
-  test('time from a field; a wrong one fails before it makes every key old', async () => {
+  test('time from a field: an invalid time fails before it can expire every key', async () => {
     const input = (id: string, t: unknown): Input => ({ value: { id, t }, time: 1000 })
     expect(await passed(config({ time: 't' }), [input('a', 0), input('b', 1e14), input('b', 'x'), input('a', H), input('b', H)])).toEqual([
       0, 3, 4,
     ])
   })
 
-  test('the state holds the keys of one ttl only, however many come', async () => {
+  test('the state holds the keys of one ttl only, whatever the number of messages', async () => {
     const inputs = Array.from({ length: 20_000 }, (_, i) => at(i * 1000, `k${i}`))
     const run = await runTransform(dedupe, config({ ttl: 100_000 }), [messagesOf(inputs)])
     expect(run.out).toHaveLength(20_000)
@@ -90,7 +90,7 @@ const inputs = fc.array(
 transformConformance('dedupe', dedupe, config(), inputs)
 transformConformance('dedupe with few keys', dedupe, config({ max_keys: 3 }), inputs)
 
-test('never loses: every key that came in went out, and out is a subsequence of in', async () => {
+test('no key is lost, and the output is a subsequence of the input', async () => {
   await fc.assert(
     fc.asyncProperty(inputs, fc.integer({ min: 1, max: 5 }), fc.nat(2 * H), async (all, max_keys, ttl) => {
       const run = await runTransform(dedupe, config({ max_keys, ttl: ttl + 1 }), [messagesOf(all)])

@@ -14,7 +14,7 @@ async function unwrapped(c: Partial<EnvelopeConfig>, ...values: unknown[]): Prom
 }
 
 describe('envelope', () => {
-  test('wraps with the time of the message, keeps key and order of fields', async () => {
+  test('wraps the value with the time of the message, and keeps the key and the field order', async () => {
     const input = { value: { a: 1 }, key: 'k', time: Date.parse(at) }
     expect(seen(await runTransform(envelope, config({ wrap: 'svc' }), [messagesOf([input])]))).toEqual([
       `k @1767225600000 {"timestamp":"${at}","producer_service":"svc","data":{"a":1}}`,
@@ -27,7 +27,7 @@ describe('envelope', () => {
     })
   })
 
-  test('unwraps what was wrapped, with its time', async () => {
+  test('unwraps a wrapped value, with its time', async () => {
     expect(await unwrapped({}, { timestamp: at, producer_service: 's', data: null })).toEqual([[null, 1767225600000]])
     expect(await unwrapped({}, { timestamp: '2026-01-01T01:00:00+01:00', producer_service: 's', data: 5, more: 1 })).toEqual([
       [5, 1767225600000],

@@ -1,5 +1,5 @@
 /**
- * A number that is not computed with leaves every transform digit for digit. Real pipelines, from bytes to bytes; what must come out is
+ * A number without arithmetic passes every transform digit for digit. Real pipelines, from bytes to bytes; the expected output is
  * put together as text, so nothing here has ever parsed the numbers.
  */
 import * as fc from 'fast-check'
@@ -117,7 +117,7 @@ const CASES: readonly (readonly [title: string, transforms: unknown, expected: (
   ],
 ]
 
-describe('digit for digit', () => {
+describe('numbers keep their digits', () => {
   test.each(CASES)('%s', async (_, transforms, expected) => {
     await fc.assert(
       fc.asyncProperty(records, async rows => {
@@ -129,7 +129,7 @@ describe('digit for digit', () => {
     )
   })
 
-  test('rekey, and what is equal by value for dedupe, group and window', async () => {
+  test('rekey writes all digits, and dedupe, group and window compare by value', async () => {
     const rows = ['9007199254740992', '9007199254740993', '1.10', '1.1', '1', '1.0'].map(n => `{"n":${n}}`)
     expect((await through([{ rekey: 'n' }], rows)).keys).toEqual(['9007199254740992', '9007199254740993', '1.10', '1.1', '1', '1.0'])
     expect((await through([{ dedupe: { key: 'n' } }], rows)).lines).toEqual([rows[0], rows[1], rows[2], rows[4]])
@@ -144,7 +144,7 @@ describe('digit for digit', () => {
     expect((await through([{ group: { field: 'l', key: 'n' } }], [list])).lines.length).toBe(2)
   })
 
-  test('sum, min and max of a window', async () => {
+  test('sum, min and max of a window are exact', async () => {
     const rows = ['9007199254740993', '9007199254740994', '0.10', '1e30'].map(n => `{"n":${n}}`)
     const window = [{ window: { size: '1h', by: '"k"', aggregates: { s: { sum: 'n' }, lo: { min: 'n' }, hi: { max: 'n' } } } }]
     expect((await through(window, rows)).lines).toEqual([
@@ -152,7 +152,7 @@ describe('digit for digit', () => {
     ])
   })
 
-  test('a join: the table and the record', async () => {
+  test('a join keeps the digits of the table and of the record', async () => {
     const rows = [
       '{"t":true,"id":9007199254740993,"v":1.10}',
       '{"t":false,"id":9007199254740993,"w":-0}',
@@ -165,7 +165,7 @@ describe('digit for digit', () => {
     ])
   })
 
-  test('a dead letter has its step_input with all digits', async () => {
+  test('a dead letter has step_input with all digits', async () => {
     const transforms = [{ map: { keep: true, fields: { a: 'n' } } }, { map: { fields: { b: 'missing' } } }]
     const { dead } = await through(transforms, ['{"n":12345678901234567.89}'])
     expect(dead).toEqual([expect.stringContaining("field 'missing' is missing")])

@@ -6,7 +6,7 @@ import { messagesOf, runTransform, seen, transformConformance } from '../conform
 const run = (condition: string, ...inputs: unknown[]) => runTransform(filter, { condition }, [messagesOf(inputs.map(value => ({ value })))])
 
 describe('filter', () => {
-  test('what is true passes with its bytes, what is false is gone, what is neither fails', async () => {
+  test('true passes the message with its bytes, false drops it, any other result fails it', async () => {
     const inputs = [{ price: 1 }, { price: 0 }, { price: 'x' }, {}, { price: 2, other: 1e3 }]
     const result = await run('price > 0.0', ...inputs)
     expect(seen(result)).toEqual([
@@ -18,13 +18,13 @@ describe('filter', () => {
     expect(result.out.every(m => !m.changed)).toBe(true)
   })
 
-  test('a result of another type fails', async () => {
+  test('a result that is not a boolean fails', async () => {
     const result = await run('flag', { flag: true }, { flag: 1 }, { flag: 'true' }, { flag: null }, { flag: {} })
     expect(result.out).toHaveLength(1)
     expect(result.failures.map(f => f.error.message)).toEqual(['1', '"true"', 'null', '{}'].map(v => `'flag' gave ${v}, not true or false`))
   })
 
-  test('conditions on the message around the value', async () => {
+  test('conditions can use the metadata of the message', async () => {
     const messages = messagesOf([
       { value: {}, key: 'a', time: 1 },
       { value: {}, key: 'b', time: 2 },
@@ -33,7 +33,7 @@ describe('filter', () => {
     expect(result.out.map(m => m.key)).toEqual(['b'])
   })
 
-  test('an error that is not about data is not swallowed', async () => {
+  test('an error that is not a data error is rethrown', async () => {
     const broken = {
       get value(): never {
         throw new TypeError('a bug')

@@ -1,4 +1,4 @@
-/** `on_gap`: what comes out unmarked is what would have come out had nothing been lost. */
+/** `on_gap`: unmarked results equal those of a run without loss. */
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Json, TransformPlugin } from '../../src/contract/plugin.ts'
@@ -41,7 +41,7 @@ interface Case {
   readonly to: number
 }
 
-/** Records of two keys, out of order by up to the allowed lateness, and a stretch of them that is lost. */
+/** Records of two keys, out of order by up to the allowed lateness, and a range of them that is lost. */
 const cases: fc.Arbitrary<Case> = fc
   .tuple(
     fc.array(fc.tuple(fc.integer({ min: 0, max: 4 * S }), fc.integer({ min: 0, max: 3 * S }), fc.boolean()), {
@@ -73,7 +73,7 @@ const out = async (
   (await runTransform(plugin, config as never, steps, { end: true, restartAt })).out.map(m => m.value as Record<string, Json>)
 
 describe.each(Object.entries(kinds))('%s', (_, [plugin, config]) => {
-  test('a result without the mark is the result of the whole input, also across restarts', async () => {
+  test('a result without the gap mark is complete, also across restarts', async () => {
     await fc.assert(
       fc.asyncProperty(cases, fc.subarray([1, 2]), async (c, restartAt) => {
         const whole = new Set((await out(plugin, config, [c.records])).map(r => JSON.stringify(r)))
@@ -84,7 +84,7 @@ describe.each(Object.entries(kinds))('%s', (_, [plugin, config]) => {
     )
   })
 
-  test('withheld and dead-lettered are those that would be marked, and no others', async () => {
+  test('exactly the results that would be marked are withheld or dead-lettered', async () => {
     await fc.assert(
       fc.asyncProperty(cases, async c => {
         const marked = await out(plugin, config, withGap(c))
@@ -102,7 +102,7 @@ describe.each(Object.entries(kinds))('%s', (_, [plugin, config]) => {
   })
 })
 
-test('windows that the gap does not reach come out unmarked', async () => {
+test('windows outside the gap are emitted without the mark', async () => {
   const at = (t: number): Input => ({ key: 'k', time: t * S, value: { id: t } })
   const steps: Step[] = [[at(1), at(11), at(21)], { gap: { reason: 'lost' } }, [at(41), at(51), at(61), at(71)]]
   const found = await out(window, { ...windows, size: 10 * S }, steps)

@@ -8,7 +8,7 @@ const config = (c: Partial<GroupConfig> & { key: string }): GroupConfig => ({ ke
 const rows = (...list: unknown[]) => ({ batch: 7, rows: list })
 
 describe('group', () => {
-  test('one message per key, groups by their first element, elements in order', async () => {
+  test('one message per key; groups in the order of their first element, elements in order', async () => {
     const c = config({ key: 'company', field: 'rows', keep: ['batch'], key_as: 'company', as: 'rows' })
     const value = rows({ company: 'b', n: 1 }, { company: 'a', n: 2 }, { company: 'b', n: 3 })
     const run = await runTransform(group, c, [messagesOf([{ value, key: 'k', time: 5 }])])
@@ -19,7 +19,7 @@ describe('group', () => {
     expect(run.out.map(m => m.offset)).toEqual([0, 0])
   })
 
-  test('messages made of one record are grouped, those of the next record are not', async () => {
+  test('messages of one record are grouped; those of the next record are not added to the group', async () => {
     const [first, second] = messagesOf([{ value: rows() }, { value: rows() }])
     const made = [first.derive({ c: 'x', n: 1 }), first.derive({ c: 1 }), first.derive({ c: 'x', n: 2 }), second.derive({ c: 'x', n: 3 })]
     const run = await runTransform(group, config({ key: 'c' }), [made])
@@ -39,7 +39,7 @@ describe('group', () => {
     ])
   })
 
-  test('a record with one bad element fails as a whole and says which; a bad message alone', async () => {
+  test('a record with one invalid element fails as a whole, with the index; an invalid message fails alone', async () => {
     const run = await runTransform(group, config({ key: 'c', field: 'rows' }), [
       messagesOf([
         { value: rows({ c: 'a' }, { d: 1 }) },
@@ -63,7 +63,7 @@ describe('group', () => {
     expect(kept.out.map(o => o.value)).toEqual([{ key: 'a', id: 1, items: [{ c: 'a', id: 1 }] }])
   })
 
-  test('names that clash are found', () => {
+  test('name conflicts are reported', () => {
     expect(group.validateConfig!(config({ key: 'c', as: 'key' }))).toHaveLength(1)
     expect(group.validateConfig!(config({ key: 'c', field: 'rows', keep: ['rows', 'a.items'] }))).toHaveLength(2)
     expect(group.validateConfig!(config({ key: 'c', field: 'rows', keep: ['a.b'] }))).toEqual([])

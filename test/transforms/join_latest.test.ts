@@ -29,7 +29,7 @@ async function joined(c: Partial<JoinLatestConfig>, ...inputs: { value: unknown;
 }
 
 describe('join_latest', () => {
-  test('the latest of the same key, at its place in the lane', async () => {
+  test('a record is joined with the latest value of its key at its position in the lane', async () => {
     expect(await joined({}, price('A', 1), signal('A', 1), price('B', 7), price('A', 2), signal('A', 2), signal('B', 3))).toEqual([
       { symbol: 'A', id: 1, market: 1 },
       { symbol: 'A', id: 2, market: 2 },
@@ -37,7 +37,7 @@ describe('join_latest', () => {
     ])
   })
 
-  test('missing: a dead letter, null, or gone and counted', async () => {
+  test('missing: dead-lettered, joined with null, or dropped and counted', async () => {
     expect(await joined({}, signal('A', 1), price('A', 1))).toEqual(['the table has no entry for "A"'])
     expect(await joined({ on_missing: 'pass' }, signal('A', 1))).toEqual([{ symbol: 'A', id: 1, market: null }])
     const run = await runTransform(join, config({ on_missing: 'drop' }), [messagesOf([signal('A', 1)])])
@@ -48,12 +48,12 @@ describe('join_latest', () => {
     ])
   })
 
-  test('waits for the table in order, across crashes with the original bytes, and not indefinitely', async () => {
+  test('records wait for the table in order and for a limited time, and keep their original bytes across crashes', async () => {
     const clock = new VirtualClock(0)
     const c = config({ wait: 1000 })
     const early = messagesOf([{ payload: '{"symbol": "A",  "id":1}' }, signal('A', 2), signal('B', 3), signal('A', 4)])
     const run = await runTransform(join, c, [early, 'crash', messagesOf([price('A', 9)], 4)], { clock, restartAt: [1] })
-    // The fourth found the waiting room full.
+    // The buffer was full for the fourth.
     expect(run.failures.map(f => [f.message.offset, f.error.message])).toEqual([[3, 'the table has no entry for "A"']])
     expect(run.out.map(m => [m.offset, m.value, String(m.payload)])).toEqual([
       [0, { symbol: 'A', id: 1, market: 9 }, '{"symbol": "A",  "id":1}'],
@@ -65,7 +65,7 @@ describe('join_latest', () => {
     expect(later.state.get('waiting')?.size).toBe(0)
   })
 
-  test('bad records of both sides', async () => {
+  test('invalid records of both sides are dead-lettered', async () => {
     expect(await joined({ max_keys: 1 }, price('A', 1), price('B', 1), { value: { symbol: null, id: 1 } }, { value: 5 })).toEqual([
       'the table holds 1 keys of this lane already (max_keys); "B" is one more',
       "'symbol' gave null, which is not a key",
@@ -74,7 +74,7 @@ describe('join_latest', () => {
     expect(await joined({}, price('A', 1), { value: { symbol: 'A', market: 1 } })).toEqual(["the record has a field 'market' of its own"])
   })
 
-  test('lanes of one process share the table; a lane that leaves takes its part along', () => {
+  test('lanes of one process share the table; a revoked lane takes its part with it', () => {
     const shared = new Map<string, unknown>()
     const out: unknown[] = []
     const output: Output = { emit: m => void out.push(m.value), emitTo() {}, fail: (_, e) => void out.push(e.message) }

@@ -1,9 +1,9 @@
-/** What a bound drops or forgets is in the log, once, and in the line at the end, with its number. */
+/** Records dropped and keys evicted by a limit are in the log once, and in the final log line with their count. */
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { runRunner, tempDir } from '../support/runner.ts'
 
-test('late records and keys forgotten early', async () => {
+test('late records and evicted keys', async () => {
   const times = [0, 120_000, 1000, 2000]
   const folder = tempDir({
     'p.yaml': `name: losses
@@ -40,7 +40,7 @@ sinks: [{ file: { path: out.jsonl } }]
   expect(lines.at(-1)).toMatchObject({ msg: 'pipeline ended', in: 4, dead: 0, late: 2, forgotten_keys: 2 })
 })
 
-test('a join whose waiting room is full says what to set, once', async () => {
+test('a join whose buffer is full logs the setting to change, once', async () => {
   const folder = tempDir({
     'p.yaml': `name: full
 sources: [{ file: { path: in.jsonl } }]
@@ -54,7 +54,7 @@ sinks: [{ file: { path: out.jsonl } }]
   expect([code, stderr.match(/raise max_waiting or shorten wait/g)]).toEqual([0, [expect.any(String)]])
 })
 
-test('what a plugin declares as a loss is in the end line, under its word', async () => {
+test('a loss that a plugin declares is in the final log line, under its name', async () => {
   const plugin = (word: string): string => `export default {
   kind: 'transform', type: 'newest', schema: { type: 'object' },
   create: (_, ctx) => {
@@ -77,7 +77,7 @@ test('what a plugin declares as a loss is in the end line, under its word', asyn
   expect(await end('out')).toMatchObject({ code: 1, last: { out: 0, msg: expect.stringContaining("the word 'out' is reserved") } })
 })
 
-test('a gap of bars that is too long to fill', async () => {
+test('a gap of bars that is too long to fill is reported', async () => {
   const folder = tempDir({
     'p.yaml': `name: gaps
 sources: [{ file: in.jsonl }]

@@ -30,18 +30,18 @@ describe('fields', () => {
     side: '"buy"',
   }
 
-  test('make a new object, in their order', async () => {
+  test('a new object has the fields in the configured order', async () => {
     const [value] = await values({ fields }, tick)
     expect(JSON.stringify(value)).toBe('{"symbol":"BTC","notional":10,"minute":60000,"big":true,"side":"buy"}')
   })
 
-  test('nested by a map, by dots, and by both', async () => {
+  test('fields can be nested by a map, by dots, and by both', async () => {
     const nested = { id: '7', signal: { action: '"BUY"', quantity: 'volume' }, 'signal.reason': '"x"', 'market.data.price': 'price' }
     const [value] = await values({ fields: nested }, tick)
     expect(JSON.stringify(value)).toBe('{"id":7,"signal":{"action":"BUY","quantity":4,"reason":"x"},"market":{"data":{"price":2.5}}}')
   })
 
-  test('key, time, headers, offset and the original bytes stay', async () => {
+  test('key, time, headers, offset and original bytes are unchanged', async () => {
     const [message] = messagesOf([{ value: tick, key: 'k', time: 5, headers: [['h', 'v']] }], 9)
     const payload = message.payload
     const run = await runTransform(map, config({ fields: { p: 'price' } }), [[message]])
@@ -49,12 +49,12 @@ describe('fields', () => {
     expect(run.out[0].encode()).toBe('{"p":2.5}')
   })
 
-  test('a failing field fails the message, says which, and nothing of it goes on', async () => {
+  test('a failing field fails the message and is named, and no part of the message is emitted', async () => {
     const c = { fields: { a: 'price', 'b.c': 'prce + 1', d: 'symbol * 2' } }
     expect(await failures(c, tick)).toEqual(["b.c: field 'prce' is missing (the record has symbol, price, volume, ts, venue)"])
   })
 
-  test('bad records among good ones', async () => {
+  test('invalid records do not affect valid ones', async () => {
     const inputs = [tick, { ...tick, price: 'abc' }, {}, [1], null, { ...tick, price: 3 }]
     const run = await runTransform(map, config({ fields: { n: 'price * 2' } }), [messagesOf(inputs.map(value => ({ value })))])
     expect(run.out.map(m => m.value)).toEqual([{ n: 5 }, { n: 6 }])
@@ -66,11 +66,11 @@ describe('fields', () => {
     ])
   })
 
-  test('every object has the same hidden shape, whichever way it was made', async () => {
+  test('every object has the same hidden class, whichever way it was made', async () => {
     const v8 = await import('node:v8')
     v8.setFlagsFromString('--allow-natives-syntax')
     const sameMap = new Function('a', 'b', 'return %HaveSameMap(a, b)') as (a: unknown, b: unknown) => boolean
-    // The list literal inside `all` is for the interpreter: those records take the slow way.
+    // The list literal inside `all` is for the interpreter: those records take the slow path.
     const made = await values(
       { fields: { a: 'price', b: 'symbol == "x" ? [1].all(i, i > 0) : true', c: 'value.?n.orValue("none")' } },
       tick,
@@ -93,29 +93,29 @@ describe('value', () => {
     expect(await values({ value }, input)).toEqual([expected])
   })
 
-  test('fails per message', async () => {
+  test('an error fails only its message', async () => {
     expect(await failures({ value: 'a.b' }, { a: {} })).toEqual(["'a.b' is missing"])
   })
 })
 
 describe('keep', () => {
-  test('starts from the record, sets fields in place and adds new ones behind', async () => {
+  test('starts from the record, sets fields in place and appends new ones', async () => {
     const [value] = await values({ keep: true, fields: { price: 'price * 2', n: '1' } }, tick)
     expect(JSON.stringify(value)).toBe('{"symbol":"btc","price":5,"volume":4,"ts":61500,"venue":{"name":"x","secret":"s"},"n":1}')
   })
 
-  test('drop leaves fields out, nested ones too; missing ones are fine', async () => {
+  test('drop removes fields, nested ones too; missing fields are ignored', async () => {
     const c = { keep: true, drop: ['volume', 'ts', 'venue.secret', 'nope', 'symbol.x', 'venue.a.b'] }
     expect(await values(c, tick)).toEqual([{ symbol: 'btc', price: 2.5, venue: { name: 'x' } }])
   })
 
-  test('a nested field joins the object that is there', async () => {
+  test('a nested field is merged into the existing object', async () => {
     const c = { keep: true, drop: ['venue.secret'], fields: { 'venue.city': '"NY"', 'new.a': '1' } }
     expect(await values(c, tick)).toEqual([{ ...tick, venue: { name: 'x', city: 'NY' }, new: { a: 1 } }])
     expect(await failures(c, { ...tick, venue: 5 })).toEqual(['venue must be an object to set fields in it, is 5'])
   })
 
-  test('the record itself does not change: other steps may use it', async () => {
+  test('the input record is not modified, because other steps may use it', async () => {
     const before = structuredClone(tick)
     const message = new Message(tick)
     const run = await runTransform(map, config({ keep: true, drop: ['price', 'venue.secret'], fields: { 'venue.name': '"y"', n: '1' } }), [
@@ -134,7 +134,7 @@ describe('keep', () => {
     ])
   })
 
-  test('keys named like inherited ones', async () => {
+  test('keys with names of inherited properties are plain keys', async () => {
     const input = JSON.parse('{"__proto__": {"p": 1}, "constructor": 2, "toString": 3, "a": 4}')
     const [value] = await values({ keep: true, drop: ['a'], fields: { constructor: 'value.toString', 'valueOf.x': '1' } }, input)
     expect(JSON.stringify(value)).toBe('{"__proto__":{"p":1},"constructor":3,"toString":3,"valueOf":{"x":1}}')

@@ -24,7 +24,7 @@ const BINANCE_DIFF =
   '{"e":"depthUpdate","E":1672515782136,"s":"BTCUSDT","U":157,"u":160,"b":[["0.0024","10"]],"a":[["0.0026","0.00000000"]]}'
 
 describe('binance', () => {
-  test('ticker, trade, diff, snapshot over HTTP; answers are dropped', async () => {
+  test('ticker, trade, diff, and snapshot over HTTP; responses are dropped', async () => {
     expect(
       await values(
         'binance',
@@ -73,7 +73,7 @@ describe('binance', () => {
     ])
   })
 
-  test('fields come in the order of the contract, time is that of the exchange', async () => {
+  test('fields have the order of the contract, and the time is that of the exchange', async () => {
     const { out } = await run('binance', BINANCE_TICKER, BINANCE_DIFF)
     expect(out.map(m => Object.keys(m.value as object).join())).toEqual([
       'type,exchange,symbol,price,volume,bid,ask,ts',
@@ -82,7 +82,7 @@ describe('binance', () => {
     expect(out.map(m => m.time)).toEqual([1672515782136, 1672515782136])
   })
 
-  test('what the format does not know, and what is wrong in a known one, fails with the reason', async () => {
+  test('unknown messages and invalid known ones fail with the reason', async () => {
     const ticker = (o: object): Input => ({ value: { ...(JSON.parse(BINANCE_TICKER) as object), ...o } })
     expect(
       await problems(
@@ -119,7 +119,7 @@ describe('binance', () => {
   })
 })
 
-test('coinbase: several events in one message, one list for both sides', async () => {
+test('coinbase: one message has several events, and one list for both sides', async () => {
   const l2 = {
     channel: 'l2_data',
     client_id: '',
@@ -201,7 +201,7 @@ test('coinbase: several events in one message, one list for both sides', async (
   expect([out.length, failures.length]).toEqual([0, 1])
 })
 
-test('kraken: JSON numbers keep the digits they were printed with', async () => {
+test('kraken: JSON numbers keep their printed digits', async () => {
   expect(
     await values(
       'kraken',
@@ -243,7 +243,7 @@ test('kraken: JSON numbers keep the digits they were printed with', async () => 
   expect(await problems('kraken', '{"method":"subscribe","success":false,"error":"Currency pair not supported"}')).toHaveLength(1)
 })
 
-test('okx: the symbol is beside the data, and an empty bid is omitted', async () => {
+test('okx: the symbol is outside the data, and an empty bid is omitted', async () => {
   expect(
     await values(
       'okx',
@@ -267,7 +267,7 @@ test('okx: the symbol is beside the data, and an empty bid is omitted', async ()
   expect(await problems('okx', '{"event":"error","code":"60012","msg":"Invalid request"}')).toHaveLength(1)
 })
 
-test('every ticker is a tick for bars', async () => {
+test('every ticker is valid input for bars', async () => {
   const { out } = await run('binance', { payload: BINANCE_TICKER, time: 1672515782136 })
   const tick = new TickReader({ symbol: 'symbol', price: 'price', volume: 'volume', ts: 'ts' }, 1000)
   expect(tick.read(out[0])).toBe(undefined)
@@ -283,7 +283,7 @@ describe('formats', () => {
     return normalize.validateConfig!({ formats: file }).map(p => p.message.replace(`${dir}/`, ''))
   }
 
-  test('one per source, by its name; a source without one is an error that says so', async () => {
+  test('the source name selects the format; a source without a format is an error with its name', async () => {
     const config = { formats: { in: format('okx'), other: format('kraken') } }
     const { out } = await runTransform(normalize, config, [messagesOf([{ payload: '{"event":"subscribe"}' }])])
     expect(out).toEqual([])
@@ -292,7 +292,7 @@ describe('formats', () => {
     )
   })
 
-  test('mistakes are reported with their position', () => {
+  test('errors have their position', () => {
     expect(check('exchange: Binance\nmesages: []\nmessages:\n  - type: tikcer\n')).toEqual([
       'x.format.yaml:1:11: exchange must be a name in lowercase letters, such as binance',
       'x.format.yaml:2:1: unknown key mesages; allowed are exchange, messages, aliases, drop',
@@ -314,7 +314,7 @@ describe('formats', () => {
   })
 
   for (const exchange of ['binance', 'coinbase', 'kraken', 'okx'])
-    test(`${exchange} is right`, () => expect(normalize.validateConfig!({ formats: format(exchange) })).toEqual([]))
+    test(`${exchange} is valid`, () => expect(normalize.validateConfig!({ formats: format(exchange) })).toEqual([]))
 })
 
 const someInputs = fc.array(

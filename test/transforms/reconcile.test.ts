@@ -60,7 +60,7 @@ describe('10,000 bars', () => {
   test.each([
     [9, 0],
     [11, 4],
-  ])('with %i faults end with %i; each fault is named by bar and field', async (count, code) => {
+  ])('with %i faults the exit code is %i; each fault is reported with bar and field', async (count, code) => {
     const { left, right, faults } = broken(count)
     const result = await run(left, right.toReversed(), '--json', '--junit', 'report.xml')
     expect(result.stderr).not.toMatch(/"level":"error"/)
@@ -78,7 +78,7 @@ describe('10,000 bars', () => {
     for (const { key } of faults) expect(junit).toContain(`name="${String(key)} `)
   })
 
-  test('as a table', async () => {
+  test('prints as a table', async () => {
     const { left, right } = broken(11)
     const { stdout } = await run(left, right)
     expect(stdout).toMatch(/parity +99\.89 %/)
@@ -87,13 +87,13 @@ describe('10,000 bars', () => {
   })
 })
 
-test('without records on either side, parity fails', async () => {
+test('parity fails without records on either side', async () => {
   const result = await run([], [])
   expect(result.stdout).toContain('nothing to compare')
   expect(result.code).toBe(4)
 })
 
-test('a side that is missing altogether is named', async () => {
+test('an empty side is named', async () => {
   const result = await run(BARS.slice(0, 3), [], '--json')
   expect(JSON.parse(result.stdout)).toMatchObject({ ok: false, reports: [{ summary: { parity: '0 %', missing_in_right: 3 } }] })
   expect(result.code).toBe(4)
@@ -133,7 +133,7 @@ describe('one step', () => {
     expect(reports).toMatchObject([{ ok: true, summary: { compared: 1, equal: 1 } }])
   })
 
-  test('a lane that is rewound begins again', () => {
+  test('a restored lane starts again', () => {
     const reports: Report[] = []
     const c = config()
     side(c, 'l', reports).put({ id: 1, a: 'half read' })
@@ -145,7 +145,7 @@ describe('one step', () => {
     expect(reports).toMatchObject([{ ok: true }])
   })
 
-  test('the window is the newest keys of both sides, however much came before', () => {
+  test('the window holds the newest keys of both sides, whatever the number of earlier records', () => {
     const reports: Report[] = []
     const c = config({ window: 3 })
     const [l, r] = [side(c, 'l', reports), side(c, 'r', reports)]
@@ -170,17 +170,17 @@ describe('fields', () => {
       d => d.field,
     )
 
-  test('numbers and decimal texts are compared exactly, also where doubles are not exact', () => {
+  test('numbers and decimal strings are compared exactly, also beyond double precision', () => {
     expect(differ({ a: 0.1, b: '1.50', c: '9007199254740993' }, { a: '0.10', b: 1.5, c: '9007199254740993.0' })).toEqual([])
     expect(differ({ a: '9007199254740993' }, { a: '9007199254740992' })).toEqual(['a'])
     expect(differ({ a: 0.3 }, { a: 0.1 + 0.2 })).toEqual(['a'])
   })
 
-  test('a tolerance is met exactly at its edge; a field may have its own', () => {
+  test('a difference equal to the tolerance is accepted; each field may have its own tolerance', () => {
     expect(differ({ a: 1.1, b: 1.1 }, { a: 1.2, b: 1.2 }, { tolerance: 0.1, tolerances: { b: 0.09 } })).toEqual(['b'])
   })
 
-  test('a field of one side only, another type, other objects', () => {
+  test('a field on one side only, a different type and different objects are differences', () => {
     expect(differ({ a: 1, n: null }, { a: 1 })).toEqual(['n'])
     expect(differ({ a: 'x', o: { p: [1] } }, { a: 1, o: { p: [2] } })).toEqual(['a', 'o'])
     expect(differ({ a: 1, b: 2 }, { a: 1, b: 3 }, { fields: ['a'] })).toEqual([])

@@ -10,7 +10,7 @@ async function keys(c: Partial<RekeyConfig> & { key: string }, ...inputs: unknow
 }
 
 describe('rekey', () => {
-  test('text as it is, numbers and booleans as text', async () => {
+  test('a string is used unchanged; numbers and booleans become strings', async () => {
     expect(await keys({ key: 'k' }, { k: 'a' }, { k: '' }, { k: 1.5 }, { k: -0 }, { k: true })).toEqual(['a', '', '1.5', '0', 'true'])
     expect(await keys({ key: 'exchange + ":" + symbol.upper()' }, { exchange: 'x', symbol: 'btc' })).toEqual(['x:BTC'])
     expect(await keys({ key: 'meta.key + "!"' }, {})).toEqual(['old!'])
@@ -23,7 +23,7 @@ describe('rekey', () => {
     expect(await keys({ key: 'k', allow_null: true }, { k: null })).toEqual([null])
   })
 
-  test('anything else fails', async () => {
+  test('other types fail', async () => {
     expect(await keys({ key: 'k', allow_null: true }, { k: [1] }, { k: { a: 1 } }, {})).toEqual([
       "'k' gave [1], which is not a key",
       '\'k\' gave {"a":1}, which is not a key',
@@ -31,7 +31,7 @@ describe('rekey', () => {
     ])
   })
 
-  test('the value leaves with its bytes, the original key stays for the dead letters', async () => {
+  test('the value keeps its bytes, and the original key is kept for the dead letter', async () => {
     const run = await runTransform(rekey, { key: 'k', allow_null: false }, [messagesOf([{ payload: '{"k": "a",  "n": 1.0}', key: 'old' }])])
     expect(String(run.out[0].encode())).toBe('{"k": "a",  "n": 1.0}')
     expect(String(run.out[0].keyBytes)).toBe('old')

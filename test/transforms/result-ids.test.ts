@@ -1,4 +1,4 @@
-/** Results of steps over many records have an identity: whatever fails and is repeated, the http sink gives equal results equal keys. */
+/** Results of steps over many records have an identity: after any failure and repetition, equal results have equal keys in the http sink. */
 import { describe, expect, test } from 'vitest'
 import { idempotencyKey, positionsOf } from '../../src/connectors/http/sink/parcels.ts'
 import { defineSink, Message, type SinkPlugin, type State } from '../../src/contract/plugin.ts'
@@ -11,7 +11,7 @@ const ticks = Array.from({ length: 300 }, (_, i) => ({
   symbol: i % 3 === 0 ? 'A' : 'B',
   price: 100 + (i % 7),
   volume: 1,
-  // Two steps forth, one back: some are late.
+  // Two steps forward, one back: some are late.
   ts: 1000 * (i - (i % 5) * 3 + 20),
 }))
 
@@ -79,7 +79,7 @@ async function run(chain: readonly object[], seed?: number): Promise<[string | u
 }
 
 describe.each(Object.entries(CHAINS))('%s', (_, chain) => {
-  test('every result has a key of its own, and the same one when it is written again', async () => {
+  test('every result has a unique key, and the same key when it is written again', async () => {
     const calm = await run(chain)
     expect(calm.length).toBeGreaterThan(10)
     expect(calm.filter(([key]) => key === undefined)).toEqual([])
@@ -94,7 +94,7 @@ describe.each(Object.entries(CHAINS))('%s', (_, chain) => {
   }, 30_000)
 })
 
-test('the generation of the source is part of it, also where no record comes after a restart', () => {
+test('the key includes the generation of the source, also if no record arrives after a restart', () => {
   const store = new Map<string, unknown>()
   const state = { get: (k: string) => store.get(k), set: (k: string, v: unknown) => void store.set(k, v) } as unknown as State
   const origin = { lane: 'l', source: 's', format: 'json' as const, generation: 'g1' }

@@ -16,7 +16,7 @@ const stored = (m: Message, offset: number): Message =>
   Message.fromRecord(m.encode() as Buffer | null, m.encodeKey() as Buffer | null, 99, m.headers, offset, dlq)
 
 describe('revive', () => {
-  test('whatever a record was, it is again; a second death and a second return leave one count', async () => {
+  test('any record is restored unchanged; after a second failure and replay there is one counter', async () => {
     const bytes = fc.option(fc.uint8Array({ maxLength: 20 }).map(b => Buffer.from(b)))
     const header: fc.Arbitrary<Header> = fc.tuple(
       fc.constantFrom('a', 'step', 'attempts', 'error_type', 'source_offset'),
@@ -48,7 +48,7 @@ describe('revive', () => {
     )
   })
 
-  test('a dead letter keeps the input of the step, if that is not the record', () => {
+  test('a dead letter keeps the input of the step if it differs from the record', () => {
     const read = (change: (m: Message) => Message): ReturnType<typeof readDeadLetter>['failure'] => {
       const m = Message.fromRecord(Buffer.from('{"a":1}'), Buffer.from('k'), 5, undefined, 5, { ...origin, format: 'json' })
       return readDeadLetter(stored(deadLetter(change(m), failure, owner, 1), 0), 0).failure

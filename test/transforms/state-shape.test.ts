@@ -1,4 +1,4 @@
-/** Each setting of a stateful transform either decides what its state means, and a restart with another one is refused, or is named here. */
+/** Each setting of a stateful transform either affects its state, so that a restart with another value is an error, or is listed here. */
 import { expect, test } from 'vitest'
 import bars from '../../src/transforms/bars.ts'
 import dedupe from '../../src/transforms/dedupe.ts'
@@ -6,7 +6,7 @@ import joinLatest from '../../src/transforms/join_latest.ts'
 import throttle from '../../src/transforms/throttle.ts'
 import window from '../../src/transforms/window.ts'
 
-/** Settings that may change between two runs: the state that is there means the same. */
+/** Settings that may change between two runs without affecting existing state. */
 const FREE = new Set(
   (
     'allowed_lateness idle_timeout on_late retain prices max_future gap_fill gap_limit collect_limit ttl max_keys ' +
@@ -16,7 +16,7 @@ const FREE = new Set(
 
 test.each([bars, dedupe, joinLatest, throttle, window].map(p => [p.type, p] as const))('%s', (_, plugin) => {
   const settings = Object.keys((plugin.schema as { properties: object }).properties)
-  // Every setting is there, with a value of its own.
+  // Every setting is present, with a unique value.
   const config = Object.fromEntries(settings.map(name => [name, name === 'fields' ? { price: 'fields' } : name]))
   const shape = JSON.stringify(plugin.stateShape!(config as never))
   expect(settings.filter(name => !FREE.has(name) && !shape.includes(`"${name}"`))).toEqual([])

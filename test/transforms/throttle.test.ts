@@ -19,7 +19,7 @@ const passed = async (c: ThrottleConfig, inputs: Input[], options = {}) =>
   (await runTransform(throttle, c, [messagesOf(inputs)], options)).out.map(m => (m.value as { n: number }).n)
 
 describe('throttle', () => {
-  test('the first of each key and interval pass, at once and as they came', async () => {
+  test('the first message of each key and interval passes at once and unchanged', async () => {
     const input = messagesOf([at(1000), at(1001), at(1500, 'b'), at(1999), at(2000), at(2001, 'b')])
     const run = await runTransform(throttle, config(), [input])
     expect(run.out).toEqual([input[0], input[2], input[4], input[5]])
@@ -28,7 +28,7 @@ describe('throttle', () => {
     expect(await passed(config({ max: 2 }), [at(0), at(1), at(2), at(1000)])).toEqual([0, 1, 1000])
   })
 
-  test('the last pass when event time has reached the end of their interval', async () => {
+  test('the last message passes when event time reaches the end of its interval', async () => {
     const last = config({ keep: 'last' })
     expect(await passed(last, [at(0), at(1), at(2, 'b'), at(999)])).toEqual([])
     expect(await passed(last, [at(0), at(1), at(2, 'b'), at(999), at(1000, 'c')])).toEqual([999, 2])
@@ -37,7 +37,7 @@ describe('throttle', () => {
     expect(await passed(last, [at(0), at(1)], { idle: 1000 })).toEqual([1])
   })
 
-  test('key, time, headers and bytes of headers are those of the message that was kept', async () => {
+  test('the kept message has its own key, time, headers and header bytes', async () => {
     const headers = [
       ['h', Buffer.from([255, 0])],
       ['n', null],
@@ -55,11 +55,11 @@ describe('throttle', () => {
     })
   })
 
-  test('a message that is older than its key counts in the present interval', async () => {
+  test('a message older than the interval of its key counts in the current interval', async () => {
     expect(await passed(config(), [at(5000), at(4000), at(100, 'b', 1), at(200, 'b', 2), at(6000)])).toEqual([5000, 1, 6000])
   })
 
-  test('what has no time or no key fails; keys are bounded', async () => {
+  test('a message without time or key fails; the number of keys is limited', async () => {
     const run = await runTransform(throttle, config({ time: 'n', max_keys: 1 }), [
       messagesOf([at(1), { value: { n: 1 }, time: 1 }, { value: { s: 'a', n: 'x' }, time: 1 }, at(2, 'b'), at(1001, 'b')]),
     ])
@@ -67,7 +67,7 @@ describe('throttle', () => {
     expect(run.failures.map(f => f.message.offset)).toEqual([1, 2, 3])
   })
 
-  test('idle keys are forgotten', async () => {
+  test('idle keys are removed', async () => {
     const run = await runTransform(throttle, config(), [messagesOf([...Array.from({ length: 50 }, (_, i) => at(i, `k${i}`)), at(5000)])])
     expect(run.state.get('slots')!.size).toBe(1)
     expect(seen(run)).toHaveLength(51)

@@ -20,12 +20,12 @@ describe('unnest', () => {
     ],
   }
 
-  test('each element is a message', async () => {
+  test('each element becomes a message', async () => {
     expect(await outcome({ field: 'items' }, order)).toEqual(order.items)
     expect(await outcome({ field: 'a.b' }, { a: { b: [1, 'x', null, [2]] } })).toEqual([1, 'x', null, [2]])
   })
 
-  test('under a name, with fields of the record', async () => {
+  test('elements can be put under a name, with fields of the record', async () => {
     expect(await outcome({ field: 'items', as: 'item', keep: ['id', 'buyer.name'] }, order)).toEqual([
       { id: 1, name: 'ann', item: order.items[0] },
       { id: 1, name: 'ann', item: order.items[1] },
@@ -33,14 +33,14 @@ describe('unnest', () => {
     expect(await outcome({ field: 'items', as: 'item' }, { items: [1] })).toEqual([{ item: 1 }])
   })
 
-  test('fields of the record beside those of the element', async () => {
+  test('fields of the record can be added to the element', async () => {
     expect(await outcome({ field: 'items', keep: ['id'] }, order)).toEqual([
       { id: 1, sku: 'a', n: 1 },
       { id: 1, sku: 'b', n: 2 },
     ])
   })
 
-  test('a record is taken apart as a whole or not at all', async () => {
+  test('a record is unnested completely or not at all', async () => {
     const c = { field: 'items', keep: ['id'] }
     expect(await outcome(c, { id: 1, items: [{ a: 1 }, 5] }, { id: 1, items: [{ a: 1 }, { id: 2 }] }, { items: [{}] })).toEqual([
       "#0 items[1] must be an object, is 5 (to name other elements, set 'as')",
@@ -60,18 +60,18 @@ describe('unnest', () => {
     ])
   })
 
-  test('a list of more elements than limits.messages fails', async () => {
+  test('a list with more elements than limits.messages fails', async () => {
     expect(await outcome({ field: 'items' }, { items: Array.from({ length: 100_001 }, () => 1) })).toEqual([
       '#0 items has 100001 elements, more than limits.messages (100000): split it before this step, or raise limits.messages',
     ])
   })
 
-  test('an empty list gives nothing, or fails', async () => {
+  test('an empty list gives no messages, or fails', async () => {
     expect(await outcome({ field: 'items' }, { items: [] })).toEqual([])
     expect(await outcome({ field: 'items', on_empty: 'fail' }, { items: [] })).toEqual(['#0 items is empty'])
   })
 
-  test('messages keep where they come from', async () => {
+  test('messages keep their origin', async () => {
     const [message] = messagesOf([{ value: { l: [1, 2] }, key: 'k', time: 7, headers: [['h', 'v']] }], 41)
     const run = await runTransform(unnest, { field: 'l', on_empty: 'drop' }, [[message]])
     for (const m of run.out)
@@ -82,14 +82,14 @@ describe('unnest', () => {
     ])
   })
 
-  test('a key given by an earlier step stays', async () => {
+  test('a key set by an earlier step is kept', async () => {
     const [message] = messagesOf([{ value: { l: [1] }, key: 'k' }])
     message.key = 'new'
     const run = await runTransform(unnest, { field: 'l', on_empty: 'drop' }, [[message]])
     expect(run.out[0].encodeKey()).toBe('new')
   })
 
-  test('fields named like inherited ones', async () => {
+  test('fields with names of inherited properties are plain fields', async () => {
     expect(await outcome({ field: 'constructor' }, {})).toEqual(['#0 constructor must be a list, is missing'])
     expect(JSON.stringify(await outcome({ field: 'l', as: '__proto__' }, { l: [{ a: 1 }] }))).toBe('[{"__proto__":{"a":1}}]')
   })
@@ -122,7 +122,7 @@ transformConformance(
   ),
 )
 
-test('each element says which part of the record it is, also when it is taken apart again', () => {
+test('each element has its index in the record, also after a second unnest', () => {
   const emitted: Message[] = []
   const out = { emit: (m: Message) => void emitted.push(m), emitTo() {}, fail() {} }
   const unnestOf = (field: string) => unnest.create({ field, on_empty: 'drop' } as never, {} as never)

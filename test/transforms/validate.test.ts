@@ -29,14 +29,14 @@ async function failures(config: Partial<ValidateConfig>, ...inputs: unknown[]): 
 }
 
 describe('records', () => {
-  test('that fit pass with their bytes', async () => {
+  test('valid records pass with their bytes', async () => {
     const payload = '{ "symbol":"BTC", "price":0.07 }'
     const result = await runTransform(validate, full({ schema: trade }), [messagesOf([{ payload }])])
     expect(result.failures).toEqual([])
     expect(String(result.out[0].encode())).toBe(payload)
   })
 
-  test('that do not fit go to the port with what is wrong in a header of one line, as that of a dead letter', async () => {
+  test('invalid records go to the port, with the errors in a one-line header like that of a dead letter', async () => {
     const wrong = { ['a\n  b']: 1, ['c'.repeat(3000)]: 1 }
     const { events, failures } = await run({ schema: trade, on_invalid: 'port' }, wrong)
     expect(failures).toEqual([])
@@ -47,7 +47,7 @@ describe('records', () => {
     expect(event.message.value).toEqual(wrong)
   })
 
-  test('that do not fit fail with everything that is wrong, each at its place', async () => {
+  test('invalid records fail with all errors, each with its path', async () => {
     expect(
       await failures(
         { schema: trade },
@@ -63,7 +63,7 @@ describe('records', () => {
     ])
   })
 
-  test('a thousand mistakes still fit into a header', async () => {
+  test('a thousand errors fit into a header', async () => {
     const [message] = await failures(
       { schema: { type: 'array', items: { type: 'string' } } },
       Array.from({ length: 1000 }, () => 1),
@@ -71,7 +71,7 @@ describe('records', () => {
     expect(message).toMatch(/^\/0 must be string; \/1 must .*; and 980 more$/)
   })
 
-  test('inherited names are not fields', async () => {
+  test('inherited properties are not fields', async () => {
     const schema = { type: 'object', required: ['toString'], properties: { constructor: { type: 'string' } } }
     expect(await failures({ schema }, {})).toEqual(["the value must have the field 'toString'"])
     expect((await run({ schema }, { toString: 1, constructor: 'F' })).failures).toEqual([])
@@ -87,12 +87,12 @@ describe('records', () => {
     ])
   })
 
-  test('a hostile text cannot stall a pattern', async () => {
-    // Backtracking would take centuries.
+  test('a hostile string cannot stall a pattern', async () => {
+    // Backtracking would not end.
     expect(await failures({ schema: { type: 'string', pattern: '^(a+)+$' } }, `${'a'.repeat(5000)}!`)).toHaveLength(1)
   })
 
-  test('each pattern of a schema is its own', async () => {
+  test('each pattern of a schema is compiled separately', async () => {
     const schema = {
       properties: { date: { type: 'string', pattern: '^\\d{4}-\\d{2}$' }, amount: { type: 'string', pattern: '^\\d+[.]\\d+$' } },
     }
@@ -129,7 +129,7 @@ describe('records', () => {
   })
 })
 
-test('type beside other keywords: a fit of the type is not all', async () => {
+test('type does not hide the other keywords', async () => {
   const schema = {
     $schema: 'https://json-schema.org/draft/2020-12/schema',
     type: 'object',
@@ -174,7 +174,7 @@ describe('check', () => {
       ],
     ],
     [
-      'a misspelt keyword',
+      'a misspelled keyword',
       { schema: { properties: { a: { requried: ['x'] } } } },
       ['schema/properties/a/requried: unknown keyword requried => required'],
     ],
@@ -184,7 +184,7 @@ describe('check', () => {
       ['schema/items/0/format: unknown format dat; write a pattern instead, or `formats: ignore` in this step to ignore formats => date'],
     ],
     [
-      'a reference into nothing',
+      'a reference without a target',
       { schema: { properties: { a: { $ref: '#/definitions/b' } } } },
       ['schema/properties/a/$ref: #/definitions/b does not resolve'],
     ],
@@ -195,7 +195,7 @@ describe('check', () => {
         'schema/$ref: https://example.com/a.json is not fetched from the network; save the schema beside the pipeline and add `references: { "https://example.com/a.json": ./a.json }` to this step',
       ],
     ],
-    ['a bad pattern', { schema: { pattern: '(' } }, ['schema/pattern: not a regular expression: missing closing )']],
+    ['an invalid pattern', { schema: { pattern: '(' } }, ['schema/pattern: not a regular expression: missing closing )']],
     ['no file', { schema_file: '/nowhere/x.json' }, ['schema_file: /nowhere/x.json does not exist']],
   ])('%s', (_, config, expected) => {
     expect(check(config)).toEqual(expected)

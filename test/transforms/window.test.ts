@@ -32,7 +32,7 @@ const at = (time: number, value: Json = {}, key: string | null = 'k'): Input => 
 const records = (run: { out: { value: unknown }[] }) => run.out.map(m => m.value)
 
 describe('fixed windows', () => {
-  test('tumbling: one message per key and window, by end, start and key; key and time set', async () => {
+  test('tumbling: one message per key and window, ordered by end, start and key, with key and time set', async () => {
     const run = await runTransform(
       window,
       config({ size: 10 * S }),
@@ -47,7 +47,7 @@ describe('fixed windows', () => {
     ])
   })
 
-  test('hopping: every window a message falls into counts it', async () => {
+  test('hopping: a message counts in every window that contains it', async () => {
     const run = await runTransform(window, config({ size: 10 * S, every: 5 * S }), [messagesOf([at(7 * S), at(12 * S)])], { end: true })
     expect(records(run)).toEqual([
       { key: 'k', start: 0, end: 10_000, n: 1 },
@@ -56,7 +56,7 @@ describe('fixed windows', () => {
     ])
   })
 
-  test('hopping: a message that is late for one window still counts in the others', async () => {
+  test('hopping: a message that is late for one window counts in the others', async () => {
     const run = await runTransform(window, config({ size: 10 * S, every: 5 * S }), [messagesOf([at(12 * S), at(7 * S), at(4 * S)])], {
       end: true,
     })
@@ -67,7 +67,7 @@ describe('fixed windows', () => {
     expect(run.counters['runner_late_messages_total{pipeline="test",step="window",action="dropped"}']).toBe(1)
   })
 
-  test('all aggregates: exact sums, event-time first and last, nulls', async () => {
+  test('all aggregates: sums are exact, first and last use event time, nulls are skipped', async () => {
     const values = [at(5, { v: 0.1, tag: 'b' }), at(3, { v: '0.2', tag: 'a' }), at(5, { v: 0.3, tag: 'c' }), at(4, { v: 1e-8 })]
     const run = await runTransform(window, config({ size: 10 * S, aggregates: every, allowed_lateness: S }), [messagesOf(values)], {
       end: true,
@@ -90,7 +90,7 @@ describe('fixed windows', () => {
     ])
   })
 
-  test('a field that is not a number fails its whole message; counting a field skips nulls', async () => {
+  test('a field that is not a number fails the message; counting a field skips nulls', async () => {
     const aggregates = { n: { count: '*' }, there: { count: 'v' }, sum: { sum: 'x' } }
     const run = await runTransform(
       window,
@@ -105,7 +105,7 @@ describe('fixed windows', () => {
     ])
   })
 
-  test('a number beyond the range of a double: min, max, first and last are exact, sum and avg say what they take', async () => {
+  test('a number beyond the double range: min, max, first and last are exact; the error of sum and avg has the valid range', async () => {
     const x = (text: string) => at(1, { x: new ExactNumber(text) })
     const aggregates = { min: { min: 'x' }, max: { max: 'x' }, first: { first: 'x' }, last: { last: 'x' } }
     const inputs = ['2e400', '-1e400', '3e400', '1e-400'].map(x)
@@ -132,7 +132,7 @@ describe('fixed windows', () => {
     }
   })
 
-  test('by: a field or an expression; what gives no key fails', async () => {
+  test('by: a field or an expression; a message without a key fails', async () => {
     const run = await runTransform(
       window,
       config({ size: S, by: 'user.id' }),
@@ -144,7 +144,7 @@ describe('fixed windows', () => {
     expect(run.failures[1].error.message).toBe("by: 'user.id' gave null; allowed: a string, a number, true or false")
   })
 
-  test('time: from a field, checked against the record', async () => {
+  test('time: from a field, checked against the time of the record', async () => {
     const run = await runTransform(
       window,
       config({ size: S, time: 't', max_future: 5 * S }),
@@ -155,21 +155,21 @@ describe('fixed windows', () => {
     expect(run.failures.map(f => f.message.offset)).toEqual([2, 3])
   })
 
-  test('late to the dead letters', async () => {
+  test('late messages are dead-lettered', async () => {
     const run = await runTransform(window, config({ size: S, on_late: 'dlq' }), [messagesOf([at(0), at(2500), at(1)])])
     expect(run.failures.map(f => f.error.message)).toEqual([
       'late: 1 belongs to the window 0-1000, which closed when event time reached 1000; it is 1500ms past that',
     ])
   })
 
-  test('a quiet lane closes by the wall clock', async () => {
+  test('an idle lane closes windows by the wall clock', async () => {
     const idle = async (ms: number) =>
       (await runTransform(window, config({ size: 15 * S }), [messagesOf([at(S)])], { idle: ms })).out.length
     expect(await idle(13 * S)).toBe(0)
     expect(await idle(14 * S)).toBe(1)
   })
 
-  test('collect_limit: the message that would be one too many fails, in none of its windows it counts', async () => {
+  test('collect_limit: the message that exceeds the limit fails and counts in none of its windows', async () => {
     const aggregates = { n: { count: '*' }, all: { collect: 'i' } }
     const run = await runTransform(
       window,
@@ -186,7 +186,7 @@ describe('fixed windows', () => {
 })
 
 describe('sessions', () => {
-  test('reach from the first message to the last one plus the gap; exactly the gap apart are two', async () => {
+  test('a session spans its first message to its last one plus the gap; messages exactly one gap apart are two sessions', async () => {
     const run = await runTransform(window, config({ gap: 10 * S }), [messagesOf([at(0), at(9999), at(19_999), at(30 * S)])], { end: true })
     expect(records(run)).toEqual([
       { key: 'k', start: 0, end: 19_999, n: 2 },
@@ -195,7 +195,7 @@ describe('sessions', () => {
     ])
   })
 
-  test('a message between two of them makes them one', async () => {
+  test('a message between two sessions merges them', async () => {
     const run = await runTransform(
       window,
       config({ gap: 10 * S, allowed_lateness: 60 * S, aggregates: { n: { count: '*' }, all: { collect: 'i' }, sum: { sum: 'i' } } }),
@@ -206,7 +206,7 @@ describe('sessions', () => {
     expect(run.state.get('windows')!.size).toBe(0)
   })
 
-  test('collect_limit holds across a merge', async () => {
+  test('collect_limit applies to merged sessions', async () => {
     const run = await runTransform(
       window,
       config({ gap: 10 * S, allowed_lateness: 60 * S, collect_limit: 2, aggregates: { all: { collect: 'i' } } }),
@@ -241,7 +241,7 @@ transformConformance('hopping', window, config({ size: 10 * S, every: 3 * S, agg
 transformConformance('sessions', window, config({ gap: 10 * S, aggregates: every, allowed_lateness: 20 * S, collect_limit: 8 }), inputs)
 transformConformance('sessions closed by silence', window, config({ gap: 10 * S, aggregates: every }), inputs, { end: false, idle: 12 * S })
 
-describe('against the definition, when nothing is late', () => {
+describe('without late messages, windows match their definition', () => {
   const patient = { allowed_lateness: 1e9, aggregates: every }
 
   test('fixed windows hold exactly the messages of their interval', async () => {
@@ -263,7 +263,7 @@ describe('against the definition, when nothing is late', () => {
     )
   })
 
-  test('sessions are cut where a key is silent for the gap', async () => {
+  test('a session ends where its key has no message for the gap', async () => {
     await fc.assert(
       fc.asyncProperty(messages, async all => {
         const gap = 10 * S
@@ -286,14 +286,14 @@ describe('against the definition, when nothing is late', () => {
     )
   })
 
-  /** What can be said without repeating the implementation: counts, bounds, and the tags in order of time, ties by arrival. */
+  /** Checks that do not repeat the implementation: counts, bounds, and the tags in order of time, ties by arrival. */
   function summary(key: string | null, start: number, end: number, inside: { time: number; value: { tag: number | null } }[]): object {
     const tags = inside.toSorted((a, b) => a.time - b.time).map(m => m.value.tag)
     return { key, start, end, n: tags.length, all: tags, first: tags[0], last: tags.at(-1) }
   }
   const essence = ({ key, start, end, n, all, first, last }: Record<string, Json>) => ({ key, start, end, n, all, first, last })
 
-  test('sum and avg are those of plain integers', async () => {
+  test('sum and avg equal those of integers', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.integer({ min: -1e9, max: 1e9 }), { minLength: 1, maxLength: 50 }), async cents => {
         const run = await runTransform(
@@ -312,7 +312,7 @@ describe('against the definition, when nothing is late', () => {
   })
 })
 
-test('open windows of other settings are refused, not misread; settings that do not matter to them may change', async () => {
+test('open windows of other settings are an error; settings that do not affect them may change', async () => {
   const first = await runTransform(window, config({ size: 10 * S }), [messagesOf([at(1)])])
   const again = (o: Partial<WindowConfig>) =>
     runTransform(window, config({ size: 10 * S, ...o }), [], { state: structuredClone(first.state), end: true })

@@ -1,6 +1,6 @@
 /**
- * Which dates a topic accepts and keeps. Kafka 4 rejects records dated more than an hour ahead, and deletes at its next check what is
- * older than `retention.ms`; both are found out here, before the record is written.
+ * The record timestamps that a topic accepts and keeps. Kafka 4 rejects records more than an hour ahead, and its next cleanup deletes
+ * records older than `retention.ms`. Both are detected here, before the record is written.
  */
 import { DataError, type Logger } from '../../contract/plugin.ts'
 import { formatDuration, MAX_TIME } from '../../kit/values/time.ts'
@@ -8,15 +8,15 @@ import type { TopicSetting } from './log-admin.ts'
 import type { Driver, OutRecord } from './driver.ts'
 import type { Meter } from './metrics.ts'
 
-/** Settings are asked for again after this, ms: an operator may change them. */
+/** Settings are read again after this time, ms: an operator may change them. */
 const REFRESH = 60_000
 
 interface Limits {
   readonly askedAt: number
-  /** ms after and before now that the topic accepts; Infinity: any. */
+  /** Maximum time of a timestamp after and before now, ms; Infinity: any. */
   readonly after: number
   readonly before: number
-  /** ms that the topic keeps records; Infinity: for good, or by size only. */
+  /** Retention time, ms; Infinity: none, or by size only. */
   readonly keeps: number
 }
 
@@ -37,7 +37,7 @@ export class DateLimits {
     this.meter = meter
   }
 
-  /** Asks for the settings of topics that are not known yet; known ones are refreshed in the background. Never throws. */
+  /** Reads the settings of new topics; known settings are refreshed in the background. Never throws. */
   know(topics: ReadonlySet<string>): Promise<void> | undefined {
     let missing: string[] | undefined
     let old: string[] | undefined
@@ -52,8 +52,8 @@ export class DateLimits {
   }
 
   /**
-   * One batch, at one instant. Records that their topic would delete at once are counted.
-   * @returns why a topic would reject a record, by the record's index; undefined: all are accepted.
+   * Checks one batch. Records that their topic would delete immediately are counted.
+   * @returns the errors of rejected records by index; undefined: all are accepted
    */
   problems(records: readonly OutRecord[]): Map<number, DataError> | undefined {
     const now = this.now()
@@ -103,7 +103,7 @@ export class DateLimits {
 
   private async ask(topics: readonly string[]): Promise<void> {
     const askedAt = this.now()
-    // Nothing is known of a topic until its answer is here; one that cannot be asked about (rights, not made yet) is asked about again later.
+    // Without limits until the settings arrive; if they cannot be read (permissions, missing topic), they are read again later.
     for (const topic of topics) if (!this.limits.has(topic)) this.limits.set(topic, { ...ANY, askedAt })
     try {
       for (const [topic, settings] of await this.driver.admin.configs(topics)) this.limits.set(topic, { ...limitsOf(settings), askedAt })
@@ -113,9 +113,9 @@ export class DateLimits {
   }
 }
 
-/** What its settings say. */
+/** The limits in the settings of a topic. */
 export function limitsOf(settings: ReadonlyMap<string, TopicSetting>): Omit<Limits, 'askedAt'> {
-  // With LogAppendTime the broker dates the record itself.
+  // With LogAppendTime the broker sets the timestamp.
   if (settings.get('message.timestamp.type')?.value === 'LogAppendTime') return ANY
   const ms = (name: string): number => {
     const value = Number(settings.get(name)?.value || Number.POSITIVE_INFINITY)
@@ -129,7 +129,7 @@ export function limitsOf(settings: ReadonlyMap<string, TopicSetting>): Omit<Limi
   }
 }
 
-/** The dates of the records that a topic holds: how old they may be, and how far ahead, ms. */
+/** The timestamps that a topic may contain: maximum age and maximum time ahead, ms. */
 export interface HeldDates {
   readonly topic: string
   readonly old: number
@@ -142,7 +142,7 @@ export function heldDates(topic: string, settings: ReadonlyMap<string, TopicSett
   return { topic, old: keeps, ahead: ownDates ? after : 0 }
 }
 
-/** What of an input's records the output would reject or delete by their dates. */
+/** Settings of the output that would reject or delete records of the input because of their timestamps. */
 export function dateConflicts(input: HeldDates, output: Omit<Limits, 'askedAt'>): { problem: string; setting: string; value: string }[] {
   const { topic, old, ahead } = input
   const held = old === Number.POSITIVE_INFINITY ? 'forever' : `for ${formatDuration(old)}`
@@ -170,5 +170,5 @@ export function dateConflicts(input: HeldDates, output: Omit<Limits, 'askedAt'>)
   return found
 }
 
-/** An instant as people read it; one that no date can hold, as its number. */
+/** A time in ISO 8601; beyond the range of a Date, in ms. */
 const iso = (time: number): string => (Math.abs(time) <= MAX_TIME ? new Date(time).toISOString() : `${time} ms`)

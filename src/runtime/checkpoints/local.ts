@@ -1,4 +1,4 @@
-/** Checkpoints of sources that have no store of their own, in one SQLite file beside the pipelines. */
+/** Checkpoints in one SQLite file in the state directory, for sources without a checkpoint store of their own. */
 import { existsSync } from 'node:fs'
 import type { CheckpointStore } from '../../contract/plugin.ts'
 import { type Claim, claimLane, laneSchema, listLanes, peekLane, removeLanes, saveLane, unclaimed } from '../../kit/sqlite/lanes.ts'
@@ -9,17 +9,17 @@ import { openSqlite, type Sqlite, type SqliteKind } from '../../kit/sqlite/sqlit
 const kind: SqliteKind = { what: 'checkpoint file', applicationId: 0x52434b50, version: 1, schema: laneSchema }
 
 export interface LocalOptions {
-  /** `<pipeline>.<version>`; with a lane's group the name under which it is kept. */
+  /** `<pipeline>.<version>`. With the group of the lane, it identifies the owner of the checkpoints. */
   readonly id: string
   /** Default `.runner/checkpoints.db`. */
   readonly path?: string
 }
 
 /**
- * Several processes may use one file; the latest claim of a lane wins. The file is opened by the first claim, which throws an
- * `EnvironmentError` when it cannot be used.
+ * Several processes can use one file; the latest claim of a lane wins. The first claim opens the file, and throws an `EnvironmentError` if
+ * that fails.
  *
- * Every save is fsynced: a source may forget for good (a stream acknowledged, a webhook answered) what a checkpoint says is done.
+ * Every save is fsynced, because after it a source may discard the records (an acknowledged stream entry, an answered webhook).
  */
 export function localCheckpoints(options: LocalOptions): CheckpointStore {
   const claims = new Map<string, Claim>()

@@ -1,19 +1,19 @@
-/** Where the position of a source is kept durable: decided in one place, for `run` and for the commands that look at it. */
+/** Selects where the position of a source is stored, for `run` and for the commands that read it. */
 import type { CheckpointStore, Context, Source, SourcePlugin, Transactor } from '../../contract/plugin.ts'
 import type { Pipeline, Step } from '../../config/model.ts'
 import { isOneShot, isReplayable, transactionsOf } from '../../config/traits.ts'
 
 export type CheckpointLocation =
-  /** In one transaction with the outputs; `own`: the source's, else a sink's. */
+  /** In one transaction with the outputs. `own`: the transaction belongs to the source, otherwise to a sink. */
   | { readonly kind: 'transaction'; readonly store: Transactor; readonly scope: string; readonly own: boolean }
-  /** In a store beside the outputs; it wins over what the source remembers. */
+  /** In a store apart from the outputs. It takes precedence over a position that the source stores. */
   | { readonly kind: 'store'; readonly store: CheckpointStore }
-  /** In the source's own memory only: a group's offsets. */
+  /** Only in the system of the source, such as the offsets of a group. */
   | { readonly kind: 'source' }
-  /** Nowhere: every run reads all. */
+  /** Not stored: every run reads everything. */
   | { readonly kind: 'none' }
 
-/** @param local makes the store for sources that have none; called only when it is needed. */
+/** @param local creates the store for sources that have none; called only if it is needed */
 export function checkpointLocation(
   step: Step<SourcePlugin>,
   pipeline: Pick<Pipeline, 'delivery' | 'sinks' | 'transforms'>,
@@ -30,6 +30,6 @@ export function checkpointLocation(
   const stateful = pipeline.transforms.some(t => t.plugin.stateful)
   if (own) return stateful ? { kind: 'store', store: own.create(step.config, context) } : { kind: 'source' }
   if (source.commit && !stateful) return { kind: 'source' }
-  // State behind what cannot be read again is kept all the same; the position then only says how far the source was.
+  // State is stored even if the source cannot be read again. The position then only records how far the source was read.
   return stateful || isReplayable(step) ? { kind: 'store', store: local() } : { kind: 'source' }
 }

@@ -1,4 +1,4 @@
-/** Checkpoints that die with the process: for tests, and for pipelines that ask for nothing more. */
+/** Checkpoints in memory, lost at the end of the process: for tests, and for pipelines that need no more. */
 import type { Checkpoint, CheckpointDelta, CheckpointStore, Json, LaneInfo } from '../../contract/plugin.ts'
 import { fenced, unclaimed } from '../../kit/sqlite/lanes.ts'
 
@@ -9,7 +9,7 @@ interface Lane {
   readonly state: Map<string, Map<string, string>>
 }
 
-/** What outlives a store: hand the same one to a second store to play a restart or a zombie. */
+/** The content of a store. Pass it to a second store to simulate a restart, or a former owner that still runs. */
 export type Memory = Map<string, Lane>
 
 export function memoryCheckpoints(memory: Memory = new Map()): CheckpointStore {

@@ -1,4 +1,4 @@
-/** Status endpoints of pipelines: their expressions, evaluated over the run's status at every request. */
+/** Status endpoints of pipelines. Their expressions are evaluated over the status of the run at every request. */
 import { compile, type Expression, fieldPaths } from '../../expressions/index.ts'
 import { Message } from '../../contract/plugin.ts'
 import type { EndpointConfig, EndpointValue } from '../../config/model.ts'
@@ -28,7 +28,7 @@ export interface Status {
   readonly metrics: Record<string, number>
 }
 
-/** @throws {EnvironmentError} when a port or a path is taken. */
+/** @throws {EnvironmentError} when a port or a path is in use. */
 export async function serveEndpoints(run: PipelineRun): Promise<Attachment[]> {
   const { name, endpoints = [] } = run.built.pipeline
   const attached: Attachment[] = []
@@ -74,7 +74,7 @@ function handler(run: PipelineRun, { healthy, body }: EndpointConfig): Route['ha
   }
 }
 
-/** @param names steps and metrics that are to be there even when they have never been seen: switched off, or not counted yet. */
+/** @param names steps and metrics that the result always contains, including disabled steps and metrics without samples. */
 export function statusOf(run: PipelineRun, names?: { readonly steps: readonly string[]; readonly metrics: readonly string[] }): Status {
   const { built } = run
   const { meters } = built

@@ -1,4 +1,4 @@
-/** Logs: JSON lines on stderr, pretty on a terminal; batches are logged, never records. */
+/** Logs to stderr: JSON lines, or readable lines on a terminal. Secrets are redacted. */
 import { redact } from '../../kit/text/secrets.ts'
 import type { LogFn, Logger as PinoLogger } from 'pino'
 import type { Logger } from '../../contract/plugin.ts'
@@ -6,15 +6,18 @@ import type { Logger } from '../../contract/plugin.ts'
 export interface LogOptions {
   readonly level: 'debug' | 'info' | 'warn' | 'error'
   readonly pretty: boolean
-  /** Of pretty lines. Default: none. */
+  /** Color in pretty lines. Default: false. */
   readonly color?: boolean
-  /** Times of pretty lines in UTC. Default: in the local time zone. */
+  /** Times of pretty lines in UTC. Default: the local time zone. */
   readonly utc?: boolean
   /** Called before each line that is written. */
   readonly before?: () => void
 }
 
-/** Of a JSON line: what JSON itself leaves as it is. For people the escapes of JSON stay escapes, so that nothing of a record reaches the terminal. */
+/**
+ * Escapes control characters that JSON leaves unescaped. In pretty lines, JSON escapes stay escaped, so control characters of a record do
+ * not reach the terminal.
+ */
 function harmless(line: string, pretty: boolean): string {
   const escaped = line.replaceAll(
     /[\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g,
@@ -23,7 +26,7 @@ function harmless(line: string, pretty: boolean): string {
   return pretty ? escaped.replaceAll(CONTROL, '$1\\\\$2') : escaped
 }
 
-/** An escape of JSON, not behind a backslash of its own. */
+/** A JSON escape that is not preceded by an escaping backslash. */
 const CONTROL = /(?<!\\)((?:\\\\)*)\\(u00[0189][0-9a-f]|u007f|u20[0-6][0-9a-f]|[bfr])/g
 
 export async function createLogger(

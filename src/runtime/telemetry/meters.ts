@@ -1,18 +1,21 @@
 /**
- * Counters kept as plain numbers, free until they are read. The status line reads them as they are; the Prometheus endpoint
- * turns them into prom-client metrics when it is scraped.
+ * Counters as plain numbers. The status line reads them directly; the Prometheus endpoint converts them to prom-client metrics at each
+ * scrape.
  */
 import type { Counter, Metrics } from '../../contract/plugin.ts'
 
 export interface StepMeter {
   readonly step: string
-  /** `link`: what a step that hands over writes and reads back; no source and no sink of the pipeline. */
+  /** `link`: the link of a step such as `repartition`, which is neither a source nor a sink of the pipeline file. */
   readonly kind: 'source' | 'transform' | 'sink' | 'dlq' | 'link'
-  /** Of a source: read and committed. Of any other step: what it was given, again after a restore. */
+  /** For a source: messages read and committed. For other steps: messages received, including repeats after a restore. */
   in: number
-  /** Of a sink: written, and not taken back by its transaction. Of any other step: what it emitted, again after a restore. */
+  /**
+   * For a sink: messages written, and committed if the write is in a transaction. For other steps: messages emitted, including repeats
+   * after a restore.
+   */
   out: number
-  /** What failed at the step, once it is committed. */
+  /** Messages that failed at the step, counted when they are committed. */
   dead: number
   seconds: number
   retries: number
@@ -20,7 +23,7 @@ export interface StepMeter {
 
 export interface Sample {
   readonly labels: Record<string, string>
-  /** The word for it in the end line, of what counts a loss. */
+  /** For a counter of losses: the name of the count in the final log line. */
   readonly loss?: string
   value: number
 }
@@ -32,7 +35,7 @@ export interface Family {
   readonly samples: Map<string, Sample>
 }
 
-/** Keys of the end line and of every log line. */
+/** Reserved keys of the final log line and of every log line. */
 const WORDS = new Set(['pipeline', 'in', 'out', 'dead', 'error', 'level', 'time', 'msg'])
 
 /** Meters of one pipeline. */
@@ -40,7 +43,7 @@ export class Meters implements Metrics {
   readonly pipeline: string
   readonly steps: StepMeter[] = []
   readonly families = new Map<string, Family>()
-  /** Lag per lane, as last reported by its source. */
+  /** Lag per lane, as last reported by the source. */
   readonly lag = new Map<string, number>()
   /** Event-time watermark per step and lane, epoch ms. */
   readonly watermarks = new Map<string, { step: string; lane: string; time: number }>()
@@ -85,7 +88,7 @@ export class Meters implements Metrics {
     return this.steps.reduce((n, m) => (m.kind === kind ? n + m[field] : n), 0)
   }
 
-  /** What steps dropped or forgot because of a bound, by the word that their counters declare; without those that are 0. */
+  /** Records and keys that steps dropped because of a limit, summed by the `loss` name of the counters. Zero counts are omitted. */
   losses(): Record<string, number> {
     const sums: Record<string, number> = {}
     for (const { samples } of this.families.values()) {
@@ -94,7 +97,7 @@ export class Meters implements Metrics {
     return sums
   }
 
-  /** Another instance owns the lane now. */
+  /** Called when the lane no longer belongs to this instance. */
   forgetLane(lane: string): void {
     this.lag.delete(lane)
     for (const [id, w] of this.watermarks) if (w.lane === lane) this.watermarks.delete(id)
@@ -106,7 +109,7 @@ export class Meters implements Metrics {
     return n
   }
 
-  /** The watermark furthest behind; undefined when no step keeps one. */
+  /** The lowest watermark; undefined when no step has one. */
   lowestWatermark(): number | undefined {
     let low: number | undefined
     for (const { time } of this.watermarks.values()) if (low === undefined || time < low) low = time

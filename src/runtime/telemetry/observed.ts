@@ -2,7 +2,7 @@
 import { type PipelineStatus, provideStatus } from '../../kit/pipeline-status.ts'
 import type { PipelineRun } from '../pipeline.ts'
 
-/** @returns a function that ends it. */
+/** @returns a function that stops providing the status. */
 export function observe(runs: readonly PipelineRun[]): () => void {
   const ends = runs.map(run => provideStatus(() => statusOf(run)))
   return () => ends.forEach(end => end())

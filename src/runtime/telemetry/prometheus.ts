@@ -1,4 +1,4 @@
-/** Meters as prom-client metrics, filled in at scrape time so that a running pipeline pays nothing for them. */
+/** Meters as prom-client metrics. They are computed at each scrape, so a running pipeline does no extra work for them. */
 import type { Registry } from 'prom-client'
 import type { PipelineRun } from '../pipeline.ts'
 import type { Family, StepMeter } from './meters.ts'
@@ -20,7 +20,10 @@ const STEP_COUNTERS: readonly (readonly [field: StepField, name: string, help: s
   ['retries', 'runner_step_retries_total', 'Retried writes'],
 ]
 
-/** @param runs looked at in every scrape: they may come and go. `process`: with CPU, memory and event loop of the process. */
+/**
+ * @param runs read at every scrape, so the collection may change.
+ * @param options `process`: adds CPU, memory and event-loop metrics of the process.
+ */
 export async function createRegistry(runs: Iterable<PipelineRun>, options: { readonly process: boolean }): Promise<Registry> {
   const prom = await import('prom-client')
   const registry = new prom.Registry()
@@ -80,7 +83,7 @@ export async function createRegistry(runs: Iterable<PipelineRun>, options: { rea
   })
   gauge('runner_ready', '1 when the pipeline is ready', [], (set, run) => set({}, run.notReady().length === 0 ? 1 : 0))
 
-  // Plugins make their meters while they run: those families are looked up at every scrape.
+  // Plugins create meters while they run, so their families are looked up at every scrape.
   const plugins = new Set<string>()
   const addFamilies = (): void => {
     for (const { built } of runs) for (const family of built.meters.families.values()) if (!plugins.has(family.name)) addFamily(family)

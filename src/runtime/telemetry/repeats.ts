@@ -1,12 +1,12 @@
-/** A peer that is away fails a thousand times: its error is logged once and then counted. */
+/** Logs a repeated error once and then counts it, so an unreachable peer does not fill the log. */
 import type { Logger } from '../../contract/plugin.ts'
 
 type Level = 'warn' | 'error'
 
 interface Repeated {
-  /** Since the last line about it. */
+  /** Repeats since the last line about it. */
   count: number
-  /** ms until the next look. */
+  /** Time until the next report, ms. */
   interval: number
   /** `performance.now()` of the last line about it. */
   at: number
@@ -14,16 +14,16 @@ interface Repeated {
   timer: NodeJS.Timeout
 }
 
-/** First wait before the repeats of a line are reported, and the longest, ms; doubled in between. */
+/** The first and the longest interval between reports of repeats, ms. The interval doubles after each report. */
 const FIRST = 10_000
 const LONGEST = 300_000
-/** Beyond this number of different lines, the oldest count as new. */
+/** Number of different lines that are remembered. Beyond it, the oldest is forgotten and counts as new. */
 const KNOWN = 1000
 
 /**
- * Lines of warnings and errors that have an `error` are logged when they are new. The same line of the same step, whichever lane or
- * number is in it, is counted from then on; the count is logged after 10 seconds and then ever more rarely. A line that has not come
- * for such an interval is new again.
+ * Logs a warning or an error with an `error` field when it is new. Lines of the same step that differ only in numbers are the same line:
+ * repeats are counted, and the count is logged after 10 seconds, then at doubling intervals. A line without a repeat in such an interval is
+ * forgotten and counts as new.
  */
 export function countRepeats(log: Logger): Logger {
   const known = new Map<string, Repeated>()

@@ -1,4 +1,4 @@
-/** `GET /metrics`, `/health`, `/ready` on a loopback port; no data and no config ever leaves through it. */
+/** Serves `GET /metrics`, `/health` and `/ready`. The responses contain no records and no configuration. */
 import { redact } from '../../kit/text/secrets.ts'
 import { attach, type Attachment, type Route } from '../../kit/http/listener.ts'
 import { isDeepStrictEqual } from 'node:util'
@@ -9,19 +9,19 @@ import type { PipelineRun } from '../pipeline.ts'
 import { describeReason, type Reason } from '../readiness.ts'
 import { createRegistry } from './prometheus.ts'
 
-/** Metrics of all pipelines on one address are one page. */
+/** Pipelines with the same metrics address share one page. */
 const pages = new Map<string, { readonly runs: Set<PipelineRun>; readonly access: Access; readonly opening: Promise<MetricsAttachment> }>()
 
 export const accessOf = ({ token, hosts, origins }: Partial<ListenerConfig> = {}): Access => ({ token, hosts, origins })
 
 export interface MetricsAttachment extends Attachment {
-  /** Resolves when /metrics has been asked once more. */
+  /** Resolves at the end of the next response to a /metrics request. */
   scraped(): Promise<void>
 }
 
-/** @throws {EnvironmentError} when the port is taken: a pipeline that cannot be watched must not look fine. */
+/** @throws {EnvironmentError} when the port is in use, so that a pipeline does not run unmonitored. */
 export async function serveTelemetry(host: string, port: number, run: PipelineRun): Promise<MetricsAttachment> {
-  // A free port is not shared.
+  // Port 0 selects a free port, which is not shared.
   const access = accessOf(run.built.pipeline.metrics)
   if (port === 0) return open(host, port, new Set([run]), access)
   const address = `${host} ${port}`

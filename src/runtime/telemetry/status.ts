@@ -3,13 +3,13 @@ import { grouped } from '../../kit/text/grouped.ts'
 import type { PipelineRun } from '../pipeline.ts'
 
 export interface StatusLine {
-  /** Takes it off the screen until it is drawn again: what is logged meanwhile stays. */
+  /** Removes the status line until the next redraw, so that log lines are not overwritten. */
   clear(): void
   /** Leaves the last state on the screen. */
   done(): void
 }
 
-/** @param time a watermark as text */
+/** @param time formats a watermark. */
 export async function showStatus(runs: readonly PipelineRun[], time: (ms: number) => string): Promise<StatusLine> {
   const { createLogUpdate } = await import('log-update')
   const update = createLogUpdate(process.stderr)
@@ -35,7 +35,7 @@ function line(
   const { meters, pipeline } = run.built
   const now = performance.now()
   const read = meters.sum('source', 'in')
-  // Commits come in bursts: how fast it is shows in what is processed.
+  // Commits come in bursts, so the rate is computed from the records that passed the inlet.
   const processed = meters.sum('source', 'out')
   const before = last.get(run)
   const rate = before && now > before.at ? ((processed - before.processed) * 1000) / (now - before.at) : 0

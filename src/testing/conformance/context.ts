@@ -1,4 +1,4 @@
-/** What the runtime hands a source or a sink, without a runtime. */
+/** The contexts of sources and sinks, without a runtime. */
 import {
   type Context,
   DEFAULT_DEPTH,
@@ -39,7 +39,7 @@ export interface FakeSourceContext extends SourceContext {
   readonly lanes: LaneInfo[]
 }
 
-/** Positions go through JSON, as checkpoints do. */
+/** Positions are encoded as JSON, as in checkpoints. */
 export function fakeSourceContext(step: string, positions: ReadonlyMap<string, Position> = new Map()): FakeSourceContext {
   const lanes: LaneInfo[] = []
   return {

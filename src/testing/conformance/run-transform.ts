@@ -1,6 +1,6 @@
 /**
- * Runs one transform the way the runtime does, without the runtime: batches in, cuts between `process` calls, crashes
- * that restore from the JSON of the last cut. Whatever a plugin keeps outside its state is gone after a crash, as in life.
+ * Runs one transform without the runtime: batches, checkpoints between `process` calls, and crashes that restore the JSON of the last
+ * checkpoint. A crash loses everything that a plugin keeps outside its state.
  */
 import {
   DEFAULT_DEPTH,
@@ -20,7 +20,7 @@ import { type Durable, FakeStore } from './state.ts'
 
 export type { Durable }
 
-/** What a test writes instead of a `Message`: JSON `value`, or raw `payload` bytes. */
+/** Input of a test instead of a `Message`: JSON `value`, or raw `payload` bytes. */
 export interface Input {
   value?: unknown
   payload?: Buffer | string | null
@@ -29,13 +29,13 @@ export interface Input {
   headers?: readonly Header[]
 }
 
-/** One step of a script: a batch, `idle` ms of silence on a caught-up lane, records that are gone, or a crash with a restart from the last cut. */
+/** One step: a batch, `idle` ms of silence on a caught-up lane, a gap, or a crash with a restart from the last checkpoint. */
 export type Step = readonly Message[] | readonly Input[] | { readonly idle: number } | { readonly gap: Gap } | 'crash'
 
 export interface RunOptions {
   /** After the last batch, call `onIdle` with this many ms of silence. */
   idle?: number
-  /** At the very end, call `onEnd`, `true` for until the end of time. */
+  /** At the end, call `onEnd`; `true`: without a time limit. */
   end?: boolean | number
   /** Crash and restore before the steps with these indexes (the number of steps: before `idle` and `end`). */
   restartAt?: readonly number[]
@@ -47,28 +47,28 @@ export interface RunOptions {
 export type Event =
   | { readonly kind: 'out'; readonly message: Message }
   | { readonly kind: 'port'; readonly port: string; readonly message: Message }
-  /** `undecodable` failed before it reached the transform. */
+  /** `undecodable`: failed before the transform. */
   | { readonly kind: 'fail' | 'undecodable'; readonly message: Message; readonly error: Error }
 
 export interface Run {
-  /** Everything that came out, in order. */
+  /** All outputs in order. */
   readonly events: Event[]
   readonly out: Message[]
   readonly ports: Record<string, Message[]>
   readonly failures: { message: Message; error: Error }[]
   /** `ctx.watermark` calls. */
   readonly watermarks: number[]
-  /** Counter name (with labels as `name{a="b"}`) -> sum. Counts of a run before a crash stay counted, as scraped metrics do. */
+  /** Counter name (with labels as `name{a="b"}`) -> sum. Counts before a crash are included, as in scraped metrics. */
   readonly counters: Record<string, number>
   readonly gauges: Record<string, number>
-  /** State as the last cut left it. */
+  /** State at the last checkpoint. */
   readonly state: Durable
 }
 
 const LANE: LaneInfo = { id: 'in/0', source: 'in', topic: 'in', partition: 0 }
 const ORIGIN = { lane: LANE.id, source: 'in', topic: 'in', partition: 0, format: 'json' } as const
 
-/** Fresh messages, numbered from `firstOffset`: transforms may change a message, so no two runs may share them. */
+/** Creates messages with offsets from `firstOffset`. Runs must not share messages, because transforms may change them. */
 export function messagesOf(inputs: readonly Input[], firstOffset = 0): Message[] {
   return inputs.map((input, i) => {
     const payload = input.payload === undefined ? Buffer.from(encodeJson(input.value)) : toBuffer(input.payload)
@@ -80,7 +80,7 @@ export function messagesOf(inputs: readonly Input[], firstOffset = 0): Message[]
 const toBuffer = (bytes: Buffer | string | null) => (typeof bytes === 'string' ? Buffer.from(bytes) : bytes)
 
 /**
- * Runs one transform as the runtime does: batches in, a cut behind each, and what it emitted out.
+ * Runs one transform as the runtime does, with a checkpoint after each batch. @returns its outputs
  *
  * @example
  * const { out, failures } = await runTransform(plugin, { percent: 10 }, [[{ value: { price: 100 } }, { value: 'bad' }]])
@@ -194,7 +194,7 @@ export async function runTransform<C>(
   return run
 }
 
-/** The runtime's decode step: what cannot be decoded fails before it reaches the transform. */
+/** Decodes as the runtime does: undecodable messages fail before they reach the transform. */
 function decodable(plugin: TransformPlugin, messages: readonly Message[], run: Run): Message[] {
   if (plugin.readsValue === false) return [...messages]
   return messages.filter(message => {
@@ -219,7 +219,7 @@ const metricId = (name: string, labels?: Record<string, string>) =>
         .join(',')}}`
     : name
 
-/** What a sink and a DLQ would see of a run: comparable with `toEqual`, readable in a diff. */
+/** The outputs and failures of a run as text, for `toEqual` with a readable diff. */
 export function seen(run: Run): string[] {
   return run.events.map(e => {
     const m = e.message
@@ -229,7 +229,7 @@ export function seen(run: Run): string[] {
   })
 }
 
-/** The same, one list per place: the interleaving of outputs, ports and dead letters is not compared. */
+/** As `seen`, with one list per destination: the interleaving of outputs, ports and dead letters is not compared. */
 export function seenByPlace(run: Run): Record<string, string[]> {
   const places: Record<string, string[]> = {}
   seen(run).forEach((line, i) => {
@@ -239,7 +239,7 @@ export function seenByPlace(run: Run): Record<string, string[]> {
   return places
 }
 
-/** State with entries sorted, for comparing two runs. */
+/** State with sorted entries, to compare two runs. */
 export const stateOf = (run: Run): Record<string, Record<string, Json>> =>
   Object.fromEntries(
     [...run.state].map(([name, entries]) => [

@@ -1,4 +1,4 @@
-/** What every sink promises: whatever `write` resolved for is there, once, in the lane's order, byte for byte. */
+/** Requirements for all sinks: messages are stored once, byte for byte and in the order of their lane when `write` resolves. */
 import assert from 'node:assert/strict'
 import { Message, type Sink, type SinkPlugin } from '../../contract/plugin.ts'
 import { fakeContext, writeContext } from './context.ts'
@@ -6,15 +6,15 @@ import { type ConformanceTest, conformanceTest } from './suite.ts'
 
 export interface SinkCase<C> {
   readonly plugin: SinkPlugin<C>
-  /** A fresh place to write to, and a way to read back what is there: the value of each message, as text. */
+  /** Creates an empty destination. `read` returns the value of each stored message as text. */
   prepare(): Promise<{ config: C; read(): Promise<string[]> }>
   /** After each test. */
   cleanup?(): Promise<void> | void
   /** Default: `plugin.create(config, fakeContext(plugin.type))`. */
   create?(config: C): Sink
-  /** What a message with this JSON value looks like when it is read back; default: its JSON. */
+  /** The text that `read` returns for a message with this JSON value; default: its JSON. */
   show?(value: unknown): string
-  /** Does what is there survive closing and opening again? Default true. */
+  /** Whether stored messages are kept when the sink is closed and reopened. Default: true. */
   persists?: boolean
 }
 
@@ -68,7 +68,7 @@ export function sinkConformance<C>(one: SinkCase<C>): ConformanceTest[] {
       const origin = { lane: 'in/0', source: 'in', format: 'json' } as const
       const message = Message.fromRecord(Buffer.from(bytes), null, 1, undefined, 0, origin)
       await sink.write([message], writeContext())
-      // The message's own value: its numbers keep their digits.
+      // The value of the message, because its numbers keep all digits.
       assert.deepEqual(await read(), [one.show ? one.show(message.value) : bytes])
       await sink.close?.()
     }),

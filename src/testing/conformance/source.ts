@@ -1,4 +1,4 @@
-/** What every source promises, seen from the runtime's side: order, positions that say what follows, waiting that can be broken off. */
+/** Requirements for all sources: order, positions of the next record, and reads that can be aborted. */
 import { isDeepStrictEqual } from 'node:util'
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -9,23 +9,23 @@ import { type ConformanceTest, conformanceTest } from './suite.ts'
 export interface SourceCase<C> {
   readonly plugin: SourcePlugin<C>
   /**
-   * Makes an input whose lanes hold, in order, what `records` says (text payloads), and that ends behind them.
-   * A source that makes its own records ignores them and says what it makes.
+   * Creates an input with these text payloads in order, which ends after them. A source that generates its records ignores
+   * `records` and returns the generated payloads in `expected`.
    */
   prepare(records: readonly string[]): Promise<{ config: C; expected?: readonly string[] }>
-  /** An input that holds nothing and never ends; undefined: the source has no such thing. */
+  /** Creates an empty input that never ends; undefined: the source has no such input. */
   prepareEndless?(): Promise<C>
-  /** For an input in which a position leaves its mark: makes it as new before it is read from the start again. */
+  /** For an input that keeps a position: resets it before it is read from the start again. */
   rewound?(): Promise<void>
   cleanup?(): Promise<void> | void
-  /** For sources that take their input from somewhere else than the config. */
+  /** For sources whose input is not in the config. */
   create?(config: C, ctx: FakeSourceContext): Source
 }
 
 const RECORDS = Array.from({ length: 257 }, (_, i) => JSON.stringify({ n: i, text: 'x'.repeat((i * 7919) % 3000) }))
 
 /**
- * The tests that every source must pass; a replayable one must pass those of `seek` and positions, too.
+ * The tests that every source must pass; a replayable source must also pass those of `seek` and positions.
  *
  * @example
  * import { test } from 'node:test' // or vitest
@@ -109,7 +109,7 @@ export function sourceConformance<C>(one: SourceCase<C>): ConformanceTest[] {
         const { source, ctx } = await open(await one.prepareEndless!())
         const abort = new AbortController()
         const failed = assert.rejects(source.read(abort.signal), /stopping/)
-        // What hangs here is ended by the test runner: how long a poll takes decides nothing.
+        // No timeout here: the test runner ends a test that hangs.
         while (!ctx.lanes.every(({ id }) => (source.caughtUp?.(id) ?? true) !== false)) await sleep(1)
         abort.abort(new Error('stopping'))
         await failed
@@ -154,13 +154,13 @@ export function sourceConformance<C>(one: SourceCase<C>): ConformanceTest[] {
   return tests
 }
 
-/** A source that never ends would never let a timer fire: the test runner's limit could not end it. */
+/** A source that never ends may block all timers, so the timeout of the test runner would not apply. */
 const MAX_MESSAGES = 1_000_000
 const MAX_BATCHES = 100_000
-/** Batches in a row with messages and one position: reading goes round in a circle. */
+/** Consecutive batches with messages and the same position: the source reads in a loop. */
 const MAX_STILL = 100
 
-/** Reads a source to its end. @throws {Error} when there is none within a million messages */
+/** Reads a source to its end. @throws {Error} if it does not end within the limits */
 export async function readAll(source: Source): Promise<Batch[]> {
   const batches: Batch[] = []
   const { signal } = new AbortController()

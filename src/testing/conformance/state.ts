@@ -1,10 +1,10 @@
-/** State stores of a lane without a runtime. */
+/** State of a lane without a runtime. */
 import { encodeJson, type Json, parseJson, type State } from '../../contract/plugin.ts'
 
-/** store -> key -> JSON text: what a checkpoint holds. */
+/** store -> key -> JSON text, as in a checkpoint. */
 export type Durable = Map<string, Map<string, string>>
 
-/** Live values as the plugin left them; only what it passed to `set` and `delete` reaches the durable side, at the cut, as JSON. */
+/** Live values of the plugin; a checkpoint stores only the changes made with `set` and `delete`, as JSON. */
 export class FakeStore implements State {
   readonly name: string
   private live: Map<string, Json>
@@ -14,7 +14,7 @@ export class FakeStore implements State {
   constructor(name: string, durable: Durable) {
     this.name = name
     this.durable = durable
-    // Backwards: a store restored from a topic or a table promises no order.
+    // Reversed: a restored store has no guaranteed order.
     this.live = new Map([...(durable.get(name) ?? [])].toReversed().map(([k, v]) => [k, parseJson(v) as Json]))
   }
 

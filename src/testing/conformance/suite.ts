@@ -1,12 +1,12 @@
-/** Conformance suites are lists of named tests, so that any test runner can run them. */
+/** A conformance suite is a list of named tests, which any test runner can run. */
 
 export interface ConformanceTest {
   readonly name: string
-  /** Rejects when the promise is broken. */
+  /** Rejects if the plugin violates the requirement. */
   run(): Promise<void>
 }
 
-/** A test that cleans up behind itself, however it ends. */
+/** A test with a cleanup that always runs. */
 export const conformanceTest = (name: string, test: () => Promise<void>, cleanup?: () => Promise<void> | void): ConformanceTest => ({
   name,
   run: async () => {

@@ -1,31 +1,31 @@
-/** What every transform promises: neither how its input is cut into batches nor a crash shows in its output or its state. */
+/** Requirement for all transforms: output and state do not depend on batch boundaries and crashes. */
 import assert from 'node:assert/strict'
 import type { TransformPlugin } from '../../contract/plugin.ts'
 import { type Input, messagesOf, runTransform, seenByPlace, stateOf } from './run-transform.ts'
 import { type ConformanceTest, conformanceTest } from './suite.ts'
 
-/** What the suite needs of a fast-check arbitrary. */
+/** The part of a fast-check arbitrary that the suite uses. */
 export interface ArbitraryLike<T> {
   generate(random: any, bias: number | undefined): { readonly value: T }
 }
 
-/** A number from 0 up to 1, the same in every run of the suite. */
+/** A number from 0 to below 1; the same sequence in every run of the suite. */
 export type Random = () => number
 
 export interface TransformCase<C> {
   readonly plugin: TransformPlugin<C>
-  /** As the plugin gets it: defaults filled in, durations in ms. */
+  /** As passed to the plugin: with defaults, durations in ms. */
   readonly config: C
   /**
-   * Inputs to cut and crash: one list, a function that makes one from random numbers, or a fast-check arbitrary, which finds the
-   * smallest input that fails (`npm install --save-dev fast-check`).
+   * Inputs: one list, a function that generates a list from random numbers, or a fast-check arbitrary, which finds the smallest
+   * failing input (`npm install --save-dev fast-check`).
    */
   readonly inputs: readonly Input[] | ((random: Random) => readonly Input[]) | ArbitraryLike<Input[]>
-  /** How many inputs, cuts and crashes to try. Default: 100. */
+  /** Number of combinations of input, batches and crashes. Default: 100. */
   readonly runs?: number
   /** At the end, call `onIdle` with this many ms of silence. */
   readonly idle?: number
-  /** At the end, call `onEnd`: `true` for until the end of time. Default: true. */
+  /** At the end, call `onEnd`; `true`: without a time limit. Default: true. */
   readonly end?: boolean | number
 }
 
@@ -65,7 +65,7 @@ async function always({ inputs, runs = 100 }: TransformCase<any>, crashes: numbe
     const fc = await import('fast-check').catch(() => {
       throw new Error('inputs is a fast-check arbitrary, and fast-check is not installed: npm install --save-dev fast-check')
     })
-    // Not fc.double: it draws bit patterns evenly, so that nearly all numbers are next to 0, and so would all cuts be.
+    // Not fc.double: it draws bit patterns evenly, so nearly all numbers, and so all cuts, would be close to 0.
     const fraction = fc.nat(999).map(n => n / 1000)
     const restarts = fc.array(fraction, { minLength: Math.min(1, crashes), maxLength: crashes })
     const all = inputs as unknown as ReturnType<typeof fc.array<Input>>
@@ -90,7 +90,7 @@ async function always({ inputs, runs = 100 }: TransformCase<any>, crashes: numbe
 const isArbitrary = (inputs: TransformCase<any>['inputs']): inputs is ArbitraryLike<Input[]> =>
   typeof (inputs as Partial<ArbitraryLike<Input[]>>).generate === 'function'
 
-/** mulberry32: small, and the same everywhere. */
+/** mulberry32: a small, reproducible generator. */
 function randomOf(seed: number): Random {
   let a = Math.imul(seed, 0x9e3779b1)
   return () => {
@@ -101,7 +101,7 @@ function randomOf(seed: number): Random {
   }
 }
 
-/** Cut a list at fractions of its length; empty batches may come out, as they may in life. */
+/** Splits a list at fractions of its length; batches may be empty, as in a real run. */
 export function split<T>(all: readonly T[], at: readonly number[]): T[][] {
   const edges = [0, ...at.map(x => Math.floor(x * all.length)).toSorted((a, b) => a - b), all.length]
   return edges.slice(1).map((end, i) => all.slice(edges[i], end))

@@ -1,4 +1,4 @@
-/** The bars of one lane: open ones, and closed ones that late trades may still revise. */
+/** The bars of one lane: open bars, and closed bars that late trades may still revise. */
 import type { State } from '../../contract/plugin.ts'
 import { Bar, type BarRecord, emptyBar } from './bar.ts'
 import type { Span, Timeline } from '../../kit/values/calendar.ts'
@@ -6,33 +6,33 @@ import type { Exact } from '../../kit/values/decimal.ts'
 
 interface Series {
   readonly symbol: string
-  /** Few: the allowed lateness bounds the open ones, `retain` the closed ones. */
+  /** Few: `allowed_lateness` limits the open bars, `retain` the closed ones. */
   bars: Bar[]
-  /** The one the last trade fell into. */
+  /** The bar of the last trade. */
   current: Bar | undefined
-  /** End and close of the newest bar that came out; only kept to fill gaps. */
+  /** End and close of the newest emitted bar; only set when gaps are filled. */
   last: [end: number, close: Exact] | undefined
 }
 
 export interface BookOptions {
   readonly windows: Timeline
   readonly label: string
-  /** ms a closed bar is kept; 0: not at all. */
+  /** How long a closed bar is kept, ms; 0: not kept. */
   readonly retain: number
-  /** Largest number of empty bars put into one gap; 0: gaps stay open. */
+  /** Maximum number of empty bars in one gap; 0: gaps are not filled. */
   readonly gapLimit: number
-  /** A gap of a symbol is longer than that, and is left open. */
+  /** Called for a gap that is longer than `gapLimit` and is not filled. */
   leftOpen(symbol: string, start: number): void
 }
 
-/** A bar as it comes out, with the event time of its newest trade; of an empty bar, the last millisecond of its window. */
+/** An emitted bar and the event time of its newest trade; for an empty bar, the last millisecond of its window. */
 export interface DatedBar {
   readonly record: BarRecord
   readonly newest: number
 }
 
 export class BarBook {
-  /** `close` has nothing to do while the watermark is below. */
+  /** `close` has no effect while the watermark is below this time. */
   nextDue = Number.POSITIVE_INFINITY
   private readonly series = new Map<string, Series>()
   private readonly bars: State
@@ -41,7 +41,7 @@ export class BarBook {
   private dirty: Bar[] = []
   private recent: Series = { symbol: '', bars: [], current: undefined, last: undefined }
 
-  /** `lasts` is needed to fill gaps only. */
+  /** @param lasts only needed to fill gaps */
   constructor(bars: State, lasts: State | undefined, watermark: number, options: BookOptions) {
     this.bars = bars
     this.lasts = lasts
@@ -54,7 +54,7 @@ export class BarBook {
     for (const [symbol, last] of lasts?.entries() ?? []) this.of(symbol).last = last as [number, Exact]
   }
 
-  /** The symbol's bar for an instant, if there is one. */
+  /** The bar of a symbol at a time, if it exists. */
   at(symbol: string, ts: number): Bar | undefined {
     const series = this.lookup(symbol)
     if (series === undefined) return undefined
@@ -66,7 +66,7 @@ export class BarBook {
     return undefined
   }
 
-  /** A new bar for a window. */
+  /** Creates the bar of a window. */
   open(symbol: string, { start, end }: Span, closed: boolean): Bar {
     const series = this.of(symbol)
     const bar = new Bar(symbol, start, end)
@@ -76,14 +76,14 @@ export class BarBook {
     return bar
   }
 
-  /** The bar has changed. */
+  /** Marks the bar as changed. */
   touch(bar: Bar): void {
     if (bar.dirty) return
     bar.dirty = true
     this.dirty.push(bar)
   }
 
-  /** Closes what ends at or before the watermark. @returns what comes out, by end and symbol. */
+  /** Closes bars that end at or before the watermark. @returns the bars to emit, by end and symbol */
   close(watermark: number): DatedBar[] {
     const due: Bar[] = []
     this.nextDue = Number.POSITIVE_INFINITY
@@ -106,7 +106,7 @@ export class BarBook {
     return this.lasts ? out.toSorted((a, b) => byEndAndSymbol(a.record, b.record)) : out
   }
 
-  /** The bar as it comes out, behind the empty ones that fill the gap before it. */
+  /** @returns the bar to emit, after the empty bars that fill the gap before it */
   publish(bar: Bar): DatedBar[] {
     const record = { record: bar.record(this.options.label), newest: bar.closeTs }
     if (this.lasts === undefined) return [record]
@@ -125,7 +125,7 @@ export class BarBook {
     return end
   }
 
-  /** The largest time at or before `until` at which something of an open or retained bar is due. */
+  /** The largest due time of an open or retained bar at or before `until`. */
   lastDue(until: number): number {
     let last = Number.NEGATIVE_INFINITY
     for (const { bars } of this.series.values())
@@ -133,7 +133,7 @@ export class BarBook {
     return last
   }
 
-  /** Writes changes to the state; the runtime cuts only between calls of the transform, so once per call is enough. */
+  /** Writes changes to the state. Once per call is sufficient: checkpoints are made only between calls of the transform. */
   flush(): void {
     for (const bar of this.dirty) {
       if (!bar.dirty) continue

@@ -1,12 +1,12 @@
-/** One open bar: a symbol's trades in one window. */
+/** One bar: the trades of one symbol in one window. */
 import type { Json } from '../../contract/plugin.ts'
 import { compareExact, type Exact } from '../../kit/values/decimal.ts'
 import { Turnover, type TurnoverState } from './turnover.ts'
 
-/** What the `bars` step emits, keys in this order. Times are epoch ms, `end` exclusive. */
+/** Output of the `bars` step, with keys in this order. Times are epoch ms, `end` exclusive. */
 export interface BarRecord {
   symbol: string
-  /** As in `1m`. */
+  /** Such as `1m`. */
   interval: string
   start: number
   end: number
@@ -17,11 +17,11 @@ export interface BarRecord {
   volume: Exact
   /** Null when no volume was traded. */
   vwap: Exact | null
-  /** Trades; 0: a bar that fills a gap. */
+  /** Number of trades; 0: the bar fills a gap. */
   count: number
-  /** Only on bars that came out after their window had closed: 1 for the first time, and so on. */
+  /** Only on bars emitted after their window closed: 1 for the first revision. */
   revision?: number
-  /** Only with `on_gap: mark`: trades of its window are gone. */
+  /** Only with `on_gap: mark`: trades of the window are missing. */
   incomplete?: boolean
 }
 
@@ -42,20 +42,20 @@ export class Bar {
   readonly start: number
   readonly end: number
   open: Exact = 0
-  /** Of the earliest trade; of several, the first that arrived. */
+  /** Event time of the earliest trade; ties go to the first to arrive. */
   openTs = Number.POSITIVE_INFINITY
   high: Exact = 0
   low: Exact = 0
   close: Exact = 0
-  /** Of the latest trade; of several, the last that arrived. */
+  /** Event time of the latest trade; ties go to the last to arrive. */
   closeTs = Number.NEGATIVE_INFINITY
   count = 0
   revision = 0
-  /** Its window has closed; kept for late trades. */
+  /** The window is closed; the bar is kept for late trades. */
   closed = false
   /** Changed since the last write to the state. */
   dirty = false
-  /** The state knows it. */
+  /** Written to the state at least once. */
   saved = false
   private turnover = new Turnover()
 
@@ -105,7 +105,7 @@ export class Bar {
     return record
   }
 
-  /** Key in the state: sorts by nothing, parses without escaping because the number comes first. */
+  /** Key in the state. The number comes first, so the symbol needs no escaping. */
   get key(): string {
     return `${this.start}|${this.symbol}`
   }
@@ -115,7 +115,7 @@ export class Bar {
     return [open, openTs, high, low, close, closeTs, count, revision, ...this.turnover.encode()] satisfies BarState
   }
 
-  /** @param endOf the window that begins at a time */
+  /** @param endOf the end of the window that begins at a time */
   static decode(key: string, value: Json, endOf: (start: number) => number): Bar {
     const cut = key.indexOf('|')
     const start = Number(key.slice(0, cut))
@@ -135,7 +135,7 @@ export class Bar {
   }
 }
 
-/** A bar for a window without trades: it repeats the close before it. */
+/** A bar for a window without trades; repeats the previous close. */
 export function emptyBar(symbol: string, interval: string, start: number, end: number, close: Exact): BarRecord {
   return { symbol, interval, start, end, open: close, high: close, low: close, close, volume: 0, vwap: null, count: 0 }
 }

@@ -1,4 +1,4 @@
-/** Reads and checks one tick. One reader is reused for all messages, so the hot path allocates nothing. */
+/** Reads and checks one tick. One reader serves all messages, so the hot path allocates nothing. */
 import { DataError, ExactNumber, type Message } from '../../contract/plugin.ts'
 import { type Exact, exactOf, outOfRange, readDecimal } from '../../kit/values/decimal.ts'
 import { parseTime, timeProblem, type TimeUnit, wrong } from '../../kit/values/event-time.ts'
@@ -37,7 +37,7 @@ export class TickReader {
     this.getTs = getter(fields.ts)
   }
 
-  /** Fills the fields. @returns why the message is not a tick; undefined: it is one. */
+  /** Sets the fields. @returns the error of a message that is not a tick, otherwise undefined */
   read(message: Message): DataError | undefined {
     const value = message.value
     if (typeof value !== 'object' || value === null || Array.isArray(value))
@@ -72,7 +72,7 @@ export class TickReader {
     return timeProblem(this.fields.ts, raw, this.ts, message, this.maxFuture, this.unit)
   }
 
-  /** Of a price that is not above zero. */
+  /** The error for a price that is not above zero. */
   private priceProblem(raw: unknown, price: unknown): DataError | undefined {
     const far = tooFar(this.fields.price, raw)
     if (far) return far
@@ -83,7 +83,7 @@ export class TickReader {
   }
 }
 
-/** Of a number that cannot be calculated with exactly. */
+/** The error for a number that is out of range for exact arithmetic. */
 function tooFar(field: string, raw: unknown): DataError | undefined {
   const far = outOfRange(raw)
   return far === undefined ? undefined : new DataError(`${field} is ${show(raw)}; it is ${far}`)

@@ -2,9 +2,9 @@
  * Exact sums of volume and of price * volume over one bar, at a few nanoseconds a trade.
  *
  * Prices and volumes are scaled to integers by powers of ten that adapt to the data (`pk`, `vk`): m = round(x * 10^k)
- * stands for x exactly when m has at most 15 digits and m / 10^k gives x back. The product of two such integers may need
- * 100 bits; it is added in 25-bit limbs, so that BigInt is touched only when a limb is about to overflow.
- * A decimal that no double carries takes the slow path and is as exact.
+ * represents x exactly if m has at most 15 digits and m / 10^k equals x. The product of two such integers may need
+ * 100 bits; it is added in 25-bit limbs, so BigInt is needed only before a limb overflows.
+ * Decimals that no double represents take the slow path, which is equally exact.
  */
 import {
   type Decimal,
@@ -20,17 +20,17 @@ import {
 } from '../../kit/values/decimal.ts'
 
 const LIMB = 2 ** 25
-/** Each addend is below 2^52, so a limb that is below 2^52 before it can take one more exactly. */
+/** Each addend is below 2^52, so adding one to a limb below 2^52 is exact. */
 const SPILL = 2 ** 52
 const VWAP_DIGITS = 12
 
-/** [price scale, volume scale, volume * 10^vk, price * volume * 10^(pk + vk)]; integers past 2^53 as strings. */
+/** [price scale, volume scale, volume * 10^vk, price * volume * 10^(pk + vk)]; integers above 2^53 are strings. */
 export type TurnoverState = [pk: number, vk: number, volume: number | string, notional: number | string]
 
 export class Turnover {
   private pk = 0
   private vk = 0
-  /** 10^pk, 10^vk; NaN when that is not a double, which sends every trade down the slow path. */
+  /** 10^pk, 10^vk; NaN if it is not a double, and then every trade takes the slow path. */
   private pf = 1
   private vf = 1
   private volume = 0

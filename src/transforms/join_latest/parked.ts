@@ -1,8 +1,8 @@
-/** Messages that wait in a lane's state: as JSON, and back with the bytes they came with. */
+/** Converts waiting messages to JSON for the state of the lane, and back with their original bytes. */
 import { type Header, type Json, keyTextOf, type LaneInfo, Message, type ResultId } from '../../contract/plugin.ts'
 
 export type Parked = {
-  /** Absent: the message still is its source record. */
+  /** Absent: the message is its unchanged source record. */
   value?: Json
   key: string | null
   time: number
@@ -56,7 +56,7 @@ export function unpark(p: Parked, lane: LaneInfo): Message {
   return m
 }
 
-/** Undefined when the key is that of the source record. */
+/** Undefined if the key is that of the source record. */
 const ownKey = ({ key }: Parked, keyBytes: Buffer | null): string | null | undefined =>
   (keyBytes === null ? null : keyTextOf(keyBytes)) === key ? undefined : key
 

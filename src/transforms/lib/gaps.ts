@@ -1,7 +1,7 @@
 /**
- * Windows that lack records: `on_gap`. A gap in a lane reaches from the watermark before it (older records would have been late) to the
- * first record behind it that moves event time on, plus the allowed lateness (a newer one would make that record late). What overlaps it
- * may be incomplete. As far as records keep to `allowed_lateness`, no other window is.
+ * Windows with missing records: `on_gap`. A gap in a lane extends from the watermark before it (older records would have been late) to
+ * the event time of the first record after it that advances event time, plus the allowed lateness (a newer record would make that one
+ * late). Windows that overlap a gap may be incomplete. If no record is late, all other windows are complete.
  */
 import {
   type Counter,
@@ -16,33 +16,33 @@ import { saidOnce } from '../../kit/said-once.ts'
 
 export type OnGap = 'stop' | 'mark' | 'withhold' | 'dead_letter'
 
-/** A result whose window lacks records. */
+/** The window of a result has missing records. */
 export class GapError extends PipelineError {
   constructor(start: number, end: number) {
     super('PIPE_GAP', `incomplete: records of the window ${start}-${end} were deleted before they were read`)
   }
 }
 
-/** Epoch ms; null: open on that side. */
+/** Epoch ms; null: unbounded on that side. */
 type Hole = [from: number | null, to: number | null]
 
 const KEY = 'gaps'
-/** More are merged: a lane that loses records all the time has one long gap. */
+/** Above this, the oldest two are merged: a lane that keeps losing records has one long gap. */
 const MAX_HOLES = 100
 
 interface Options {
   readonly on_gap: OnGap
   readonly allowed_lateness: number
-  /** ms: a window is never longer, and never comes out later after its end. */
+  /** Maximum length of a window, and maximum delay between its end and its output, ms. */
   readonly span: number
-  /** ms before a window's start at which a record would still have belonged to it: a session begins with its first record. Default 0. */
+  /** Time before the start of a window in which a missing record may belong to it, ms: a session starts at its first record. Default 0. */
   readonly reach?: number
 }
 
 export class Gaps {
-  /** A gap has begun, and no record has moved event time on since. */
+  /** A gap has begun, and no record has advanced event time since. */
   pending: boolean
-  /** Some window may lack records. A field: it is read for each result. */
+  /** A window may have missing records. A field, because it is read for each result. */
   any: boolean
   private holes: Hole[]
   private readonly state: State<Json>
@@ -64,7 +64,7 @@ export class Gaps {
     this.say = saidOnce(ctx, 'gap')
   }
 
-  /** Records are gone behind everything that was read so far. */
+  /** Begins a gap after the records read so far. */
   begin(watermark: number): void {
     this.prune(watermark)
     if (!this.pending) this.holes.push([Number.isFinite(watermark) ? watermark : null, null])
@@ -73,14 +73,14 @@ export class Gaps {
     this.save()
   }
 
-  /** The first record behind the gap that is newer than all before it. */
+  /** Ends the gap. @param time event time of the first record after the gap that advances event time */
   end(time: number): void {
     this.pending = false
     for (const hole of this.holes) hole[1] ??= time + this.options.allowed_lateness
     this.save()
   }
 
-  /** @param record value of the message. @returns whether the result may leave */
+  /** @param record value of the message. @returns whether to emit the result */
   admit(message: Message, record: object, start: number, end: number, out: Output): boolean {
     const { reach = 0 } = this.options
     if (!this.holes.some(([from, to]) => (from === null || end > from) && (to === null || start <= to + reach))) return true

@@ -1,4 +1,4 @@
-/** What becomes of messages whose window has closed. */
+/** Handling of late messages: their window is closed. */
 import { type Counter, PipelineError, type TransformContext } from '../../contract/plugin.ts'
 import { saidOnce } from '../../kit/said-once.ts'
 import { formatDuration } from '../../kit/values/time.ts'
@@ -13,7 +13,7 @@ export class LateError extends PipelineError {
 }
 
 export interface LateCounters {
-  /** A message is dropped: counted, and the first one logged. `end` of its window, epoch ms. */
+  /** Counts a dropped message, and logs the first. @param end of its window, epoch ms */
   drop(time: number, end: number, watermark: number): void
   readonly dead: Counter
   readonly revised: Counter

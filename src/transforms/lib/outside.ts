@@ -1,4 +1,4 @@
-/** What becomes of messages that fall into no session. */
+/** Handling of messages outside all trading sessions. */
 import { DataError, type Message, type Output, type TransformContext } from '../../contract/plugin.ts'
 
 interface OutsideConfig {
@@ -7,7 +7,7 @@ interface OutsideConfig {
   readonly outside: 'drop' | 'dlq'
 }
 
-/** Counts them; the first one is logged, since a wrong zone would drop all of them. */
+/** Counts the messages and logs the first: a wrong zone would put all messages outside. */
 export function outsideSessions(config: OutsideConfig, ctx: TransformContext): (message: Message, time: number, out: Output) => void {
   const { session, zone = 'UTC', outside } = config
   if (session === undefined) return () => undefined

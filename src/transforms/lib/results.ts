@@ -1,4 +1,4 @@
-/** Gives the results of a step over many records their identity, which is the same when they are made again after a crash. */
+/** Assigns identities to results that aggregate many records. A result that is produced again after a crash has the same identity. */
 import type { Json, Message, State } from '../../contract/plugin.ts'
 
 const KEY = 'generation'
@@ -8,14 +8,14 @@ export class Results {
   private readonly meta: State<Json>
   private generation: string | undefined
 
-  /** `meta`: a store of the step, which remembers the generation for a result that no record precedes after a restart. */
+  /** @param meta state that stores the generation, for results after a restart that no record precedes */
   constructor(step: string, meta: State<Json>) {
     this.step = step
     this.meta = meta
     this.generation = (meta.get(KEY) as string | null | undefined) ?? undefined
   }
 
-  /** Before anything is made of a batch. A batch has one generation; behind a link each record has its own, and the link's lane none. */
+  /** Call before processing a batch. A batch has one generation; after a link each record has its own, and the lane has none. */
   readFrom(messages: readonly Message[]): void {
     const origin = messages[0]?.origin
     if (origin === undefined || origin.at !== undefined || origin.generation === this.generation) return

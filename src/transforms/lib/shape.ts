@@ -1,12 +1,12 @@
-/** Guards state against a changed configuration: what one kind of window holds makes no sense in another. */
+/** Guards state against configuration changes: the state of one kind of window cannot be read as another. */
 import { StateError, type Json, type State } from '../../contract/plugin.ts'
 
 const KEY = 'shape'
 
 /**
- * `shape`: the settings that decide what the windows hold, as text; kept in `meta` beside them.
- * @returns a function that notes it, to be called with the first change of the state.
- * @throws {StateError} when `windows` holds open windows of another shape.
+ * @param shape the settings that define the contents of the windows, as text; stored in `meta`
+ * @returns a function that stores the shape; call it with the first change of the state
+ * @throws {StateError} if `windows` has open windows of another shape
  */
 export function claimShape(meta: State<Json>, windows: State, shape: string, step: string): () => void {
   const before = meta.get(KEY)

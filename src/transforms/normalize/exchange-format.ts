@@ -1,6 +1,6 @@
 /**
- * What an exchange's messages look like, as a file of mappings: which fields of which message are a ticker's or an order book's.
- * Everything is checked when the file is read; errors carry their line.
+ * A format file maps message fields of an exchange to tickers and order books.
+ * The file is checked completely when it is read; errors have their line.
  */
 import { readFileSync } from 'node:fs'
 import { parseText } from '../../config/parse.ts'
@@ -11,9 +11,9 @@ import type { Match } from '../../kit/values/match.ts'
 
 export interface ExchangeFormat {
   readonly exchange: string
-  /** Names of assets as the exchange writes them -> the usual names. */
+  /** Asset names of the exchange -> common names. */
   readonly aliases: Readonly<Record<string, string>>
-  /** Messages that carry no data. */
+  /** Messages without data. */
   readonly drop: readonly Match[]
   readonly messages: readonly MessageFormat[]
 }
@@ -21,10 +21,10 @@ export interface ExchangeFormat {
 export type MessageFormat = TickerFormat | BookFormat
 interface Common {
   readonly match: Match
-  /** Path of a list whose items are messages of their own; lists on the way are gone through, too. */
+  /** Path of a list whose items are separate messages; lists on the path are iterated too. */
   readonly each?: string
   readonly symbol: string
-  /** Several: the first one that is there. */
+  /** Of several paths, the first that exists is used. */
   readonly ts: string | readonly string[]
 }
 export interface TickerFormat extends Common {
@@ -41,7 +41,7 @@ export interface BookFormat extends Common {
   readonly sequence?: string
   readonly snapshot: boolean | Match
 }
-/** A path of a list of `[price, size, …]`, or which items of a list of objects, and where they keep the two. */
+/** The path of a list of `[price, size, …]`; or a list of objects, a filter, and the paths of price and size in an object. */
 export type Levels = string | { readonly list: string; readonly where?: Match; readonly price: string; readonly size: string }
 
 /** `path:line:column: what is wrong` */
@@ -58,7 +58,7 @@ const FIELDS = {
 /** `price`, `data.0.price`, `$.timestamp` (of the whole message), `$key`, `$time`. */
 const PATH = /^(\$key|\$time|(\$\.)?[^\s.$]+(\.[^\s.$]+)*)$/
 
-/** Never throws: a file that cannot be read is a problem, too. */
+/** Never throws: an unreadable file is also a problem. */
 export function readFormat(file: string): { format?: ExchangeFormat; problems: FormatProblem[] } {
   let text: string
   try {
@@ -145,7 +145,7 @@ class Reader {
     for (let i = 0; i < value.length; i++) check([...path, i])
   }
 
-  /** @param optional undefined: any key. @returns the keys that are known. */
+  /** @param optional undefined: any key. @returns the valid keys */
   private map(path: Path, required: readonly string[], optional: readonly string[] | undefined, quiet = false): Set<string> {
     const { node } = find(this.root, path)
     if (node.kind !== 'map') {

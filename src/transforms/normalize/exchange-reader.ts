@@ -1,4 +1,4 @@
-/** Makes tickers and order books out of an exchange's messages, as its format says. */
+/** Converts messages of an exchange to tickers and order books according to its format. */
 import { DataError, ExactNumber, type Message } from '../../contract/plugin.ts'
 import { readDecimal } from '../../kit/values/decimal.ts'
 import { otherUnit, parseTime, wrong } from '../../kit/values/event-time.ts'
@@ -28,7 +28,7 @@ export interface OrderBook {
 }
 export type Normalized = Ticker | OrderBook
 
-/** One item of a message, and what is around it. */
+/** One item of a message and the whole message. */
 interface Context {
   readonly root: unknown
   readonly item: unknown
@@ -37,7 +37,7 @@ interface Context {
 type Read = (context: Context) => unknown
 
 export interface ExchangeReader {
-  /** Everything in one message; `undefined`: it carries no data. @throws {DataError} for what the format does not know, or when anything in it is wrong */
+  /** @returns all items of a message; undefined: no data. @throws {DataError} if the format has no such message, or any part is wrong */
   read(value: unknown, message: Message): Normalized[] | undefined
 }
 
@@ -86,7 +86,7 @@ function bookMaker(m: BookFormat, head: Head<'orderbook'>, time: (c: Context) =>
   return c => ({ ...head(c), bids: bids(c), asks: asks(c), sequence: number(sequence(c), m.sequence), snapshot: snapshot(c), ts: time(c) })
 }
 
-/** A condition whose fields may be those of the whole message. */
+/** A condition on the item; paths with `$.` are those of the whole message. */
 function condition(match: Match): (c: Context) => boolean {
   const [whole, own]: [Record<string, Match[string]>, Record<string, Match[string]>] = [{}, {}]
   for (const [path, wanted] of Object.entries(match)) (path.startsWith('$.') ? whole : own)[path.replace(/^\$\./, '')] = wanted
@@ -135,7 +135,7 @@ function levels(from: Levels): (c: Context) => [string, string][] {
   }
 }
 
-/** As the exchange wrote it, and a number all the same. */
+/** A decimal number in the notation of the exchange. */
 function decimal(raw: unknown, path: string, positive: boolean): string {
   const text = typeof raw === 'number' || raw instanceof ExactNumber ? String(raw) : raw
   const value = typeof text === 'string' ? readDecimal(text) : undefined
@@ -144,7 +144,7 @@ function decimal(raw: unknown, path: string, positive: boolean): string {
   return text as string
 }
 
-/** A side without orders: exchanges omit the field, or leave it empty. */
+/** Null for a side without orders: exchanges omit the field or leave it empty. */
 function optional(raw: unknown, path: string | undefined): string | null {
   if (raw === undefined || raw === null || raw === '') return null
   return decimal(raw, path!, false)
@@ -158,7 +158,7 @@ function number(raw: unknown, path: string | undefined): number | string | Exact
   throw wrong(path!, raw, 'a whole number')
 }
 
-/** ISO 8601 with its zone. More digits than milliseconds are cut off. */
+/** ISO 8601 with a zone. Digits after milliseconds are ignored. */
 const ISO = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/
 
 function timeReader(paths: string | readonly string[]): (c: Context) => number {
@@ -173,7 +173,7 @@ function timeReader(paths: string | readonly string[]): (c: Context) => number {
   }
 }
 
-/** Names of symbols are few; a feed of garbage must not fill the memory with them. */
+/** Limits the symbol cache, so invalid input cannot fill the memory. */
 const MAX_SYMBOLS = 10_000
 
 /** `BTC-USDT`, `BTC/USDT`, `btcusdt` -> `BTCUSDT`; `XBT/USD` -> `BTCUSD` with the alias. */

@@ -38,7 +38,7 @@ function same(left: unknown, right: unknown, tolerance: number): boolean {
   return l === undefined || r === undefined ? isDeepStrictEqual(canonical(left), canonical(right)) : within(l, r, tolerance)
 }
 
-/** A number, or a decimal as text: one side may print what the other counts. */
+/** A number, or a decimal string: one side may have strings where the other has numbers. */
 function exact(value: unknown): Exact | undefined {
   if (typeof value === 'number') return Number.isFinite(value) ? value : undefined
   if (value instanceof ExactNumber) return exactOf(value)
@@ -53,7 +53,7 @@ function within(left: Exact, right: Exact, tolerance: number): boolean {
   return apart <= z
 }
 
-/** Numbers in one spelling: 1.10 in a list is 1.1. */
+/** Numbers in one notation: 1.10 in a list becomes 1.1. */
 function canonical(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value
   if (value instanceof ExactNumber) return value.plain ?? new ExactNumber(canonicalText(value))

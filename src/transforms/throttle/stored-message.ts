@@ -1,14 +1,14 @@
-/** A message as JSON, for state that must survive a restart. Its source record's bytes are not kept. */
+/** A message as JSON, for the state. The bytes of its source record are not kept. */
 import { DataError, type Header, type Json, Message } from '../../contract/plugin.ts'
 
-/** Third: the value is base64 of bytes. */
+/** With a third item, the value is base64. */
 type StoredHeader = [name: string, value: string | null] | [name: string, value: string, base64: true]
-/** Fifth: base64 of a record's key that is not text. */
+/** Fifth item: base64 of a record key that is not text. */
 export type StoredMessage =
   | [value: Json, key: string | null, time: number, headers: StoredHeader[] | null]
   | [value: Json, key: string | null, time: number, headers: StoredHeader[] | null, keyBytes: string]
 
-/** @throws {DataError} for a value that JSON cannot hold */
+/** @throws {DataError} if JSON cannot represent the value */
 export function storeMessage(message: Message): StoredMessage {
   const { value } = message
   if (value === undefined || Buffer.isBuffer(value) || typeof value === 'bigint')
@@ -16,7 +16,7 @@ export function storeMessage(message: Message): StoredMessage {
   const { key, time } = message
   const headers = message.headers?.map(storeHeader) ?? null
   const bytes = message.encodeKey()
-  // Of bytes that are not text, the text says which they are and nothing more.
+  // The text of a key that is not UTF-8 does not contain its bytes.
   if (Buffer.isBuffer(bytes) && key !== null && key.startsWith('\ufffd'))
     return [value as Json, key, time, headers, bytes.toString('base64')]
   return [value as Json, key, time, headers]

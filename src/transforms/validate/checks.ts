@@ -1,17 +1,17 @@
 /**
- * What a compiled schema is made of: checks of a value, the run that carries path, scope and what was looked at, and the keywords that
- * need no other schema than their own. `compile.ts` puts them together.
+ * Parts of a compiled schema: checks of a value, the run with path, scope and evaluated fields, and the keywords that depend on no
+ * other schema. `compile.ts` combines them.
  */
 import { compareNumbers, ExactNumber } from '../../contract/plugin.ts'
 import { isRecord } from '../../kit/values/records.ts'
 import type { Resource, SchemaObject } from './documents.ts'
 import { isInteger, multipleOf } from './values.ts'
 
-/** What has been found wrong: the first twenty, and how many. */
+/** The first twenty failures, and their number. */
 export class Failures {
   readonly list: string[] = []
   count = 0
-  /** The one that is furthest inside says the most. */
+  /** The failure with the longest path is the most specific. */
   deepest: { readonly path: readonly (string | number)[]; readonly message: string } | undefined
   add(path: readonly (string | number)[], message: string): void {
     if (!this.deepest || path.length > this.deepest.path.length) this.deepest = { path: [...path], message }
@@ -21,11 +21,11 @@ export class Failures {
   }
 }
 
-/** Fields and items that a schema has looked at, for `unevaluated…`. */
+/** Fields and items that a schema has evaluated, for `unevaluated…`. */
 class Evaluated {
   readonly names = new Set<string>()
   readonly items = new Set<number>()
-  /** Items before this one. */
+  /** Items before this index are evaluated. */
   upTo = 0
   merge(other: Evaluated): void {
     for (const n of other.names) this.names.add(n)
@@ -39,15 +39,15 @@ export interface Scope {
   readonly outer: Scope | null
 }
 
-/** One look at one value. */
+/** One validation of one value. */
 export class Run {
   /** Undefined: stop at the first failure. */
   failures: Failures | undefined
   readonly path: (string | number)[] = []
-  /** Resources entered on the way here. */
+  /** Resources entered so far, innermost first. */
   scope: Scope
   evaluated: Evaluated | undefined
-  /** References followed. */
+  /** Number of references followed. */
   steps = 0
   constructor(resource: Resource, failures?: Failures) {
     this.scope = { resource, outer: null }
@@ -67,7 +67,7 @@ export type Check = (value: any, run: Run) => boolean
 
 export const pass: Check = () => true
 
-/** Each reference that is followed counts. */
+/** Counts each followed reference. */
 export const limited =
   (check: Check): Check =>
   (v, run) => {
@@ -92,7 +92,7 @@ export const TYPES: Readonly<Record<string, (value: unknown) => boolean>> = {
 
 export const plural = (n: number, word: string): string => `${n} ${word}${n === 1 ? '' : 's'}`
 
-/** Bounds of how many there are; an absent one is none. */
+/** Checks of a count; an absent bound is not checked. */
 export function counting<V>(min: unknown, max: unknown, noun: string, count: (v: V) => number): Check[] {
   const checks: Check[] = []
   if (min !== undefined) {
@@ -106,18 +106,18 @@ export function counting<V>(min: unknown, max: unknown, noun: string, count: (v:
   return checks
 }
 
-/** Fields with a value: what JSON would write. */
+/** Names of fields with a value, which JSON would include. */
 export const namesOf = (v: SchemaObject): string[] => {
   const names = Object.keys(v)
   return names.some(n => v[n] === undefined) ? names.filter(n => v[n] !== undefined) : names
 }
 const has = (v: SchemaObject, name: string): boolean => v[name] !== undefined && Object.hasOwn(v, name)
 
-/** A field that is there is the object's own where its prototype has none of this name: no need to ask, which takes 10 ns. */
+/** A field is the object's own if its prototype has none of this name; this avoids `hasOwn`, which takes 10 ns. */
 const isInherited = (name: string): boolean => name in Object.prototype
 const isForeign = (v: SchemaObject): boolean => Object.getPrototypeOf(v) !== Object.prototype
 
-/** Checks of all values, and those of the value's type. `type`: what the schema says, which `any` checks. */
+/** Checks for all values and for the type of the value. @param type of the schema, checked in `any` */
 export function together(checks: Checks, type: unknown): Check {
   const check = byType(checks)
   if (checks.any.length !== 1 || typeof type !== 'string') return check
@@ -199,7 +199,7 @@ function sequence(checks: readonly Check[]): Check {
   }
 }
 
-/** A value inside the value: its path, and what it has been looked at for is its own. */
+/** Checks a nested value, with its own path and its own evaluated fields. */
 export function inChild(run: Run, key: string | number, check: Check, value: unknown): boolean {
   const { evaluated, failures } = run
   run.evaluated = undefined
@@ -210,7 +210,7 @@ export function inChild(run: Run, key: string | number, check: Check, value: unk
   return ok
 }
 
-/** Without reports; what it looked at counts when it holds and `keep` says so. */
+/** Checks without recording failures; with `keep`, the evaluated fields of a successful check are kept. */
 export function silently(run: Run, check: Check, value: unknown, keep: boolean): boolean {
   const { failures, evaluated } = run
   run.failures = undefined
@@ -240,7 +240,7 @@ export function alternatives(checks: readonly Check[], exactly: boolean): Check 
     let matches = 0
     for (const check of checks) {
       if (silently(run, check, v, true)) matches++
-      // Every alternative that holds says what it has looked at.
+      // Every matching alternative adds its evaluated fields, so all must run.
       if (exactly ? matches > 1 : matches > 0 && !run.evaluated) break
     }
     if (matches > 1 && exactly) return run.fail('must match exactly one schema in oneOf, and matches several')
@@ -360,7 +360,7 @@ export function matching(patterns: readonly (readonly [(text: string) => boolean
   }
 }
 
-/** Fields that neither `properties` nor a pattern names. */
+/** Checks fields that match neither `properties` nor a pattern. */
 export function others(
   names: ReadonlySet<string>,
   patterns: readonly ((text: string) => boolean)[],

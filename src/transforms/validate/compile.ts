@@ -1,7 +1,7 @@
 /**
- * A JSON Schema as a function of a value. Numbers of any size are compared by their decimal value, patterns and formats take linear time,
- * and the rules of each draft hold, `unevaluated…` and `$dynamicRef` among them. The compiler is one class: references, loops and what
- * was looked at go through all its keywords.
+ * Compiles a JSON Schema to a function of a value. Numbers of any size are compared by their decimal value, patterns and formats take
+ * linear time, and each draft has its own rules, including `unevaluated…` and `$dynamicRef`. The compiler is one class: references,
+ * loops and evaluated fields concern all keywords.
  */
 import { encodeJson, type ExactNumber } from '../../contract/plugin.ts'
 import { suggest } from '../../kit/text/suggest.ts'
@@ -40,7 +40,7 @@ interface Node {
   check: Check
   /** `check` is the final one. */
   complete: boolean
-  /** Nodes that look at the same value. */
+  /** Nodes that check the same value. */
   readonly same: Node[]
   readonly schema: unknown
   readonly path: Path
@@ -66,7 +66,7 @@ const within =
 export interface CompileOptions {
   /** False: formats are annotations. */
   readonly formats: boolean
-  /** Keywords that no draft knows: for the drafts' own schemas. */
+  /** Allow unknown keywords: for the schemas of the drafts. */
   readonly lenient?: boolean
 }
 
@@ -75,7 +75,7 @@ export class Compiler {
   private readonly options: CompileOptions
   private readonly nodes = new Map<unknown, Node>()
   private readonly order: Node[] = []
-  /** Checks a schema that a reference leads to. */
+  /** Checks the schema that a reference resolves to. */
   private readonly inspect: (schema: unknown, resource: Resource, path: Path) => void
 
   constructor(documents: Documents, options: CompileOptions, inspect: (schema: unknown, resource: Resource, path: Path) => void) {
@@ -99,7 +99,7 @@ export class Compiler {
     if (key) {
       this.nodes.set(key, node)
       this.order.push(node)
-      // Called by way of the node until it is complete: it may refer to itself.
+      // Until the node is complete, calls go through it: a schema may refer to itself.
       node.check = (v, run) => inner(v, run)
     }
     const inner = this.schema(schema, resource, path, node)
@@ -108,7 +108,7 @@ export class Compiler {
     return node
   }
 
-  /** A schema inside a schema; `same`: it looks at the same value. */
+  /** A nested schema. @param same it checks the same value */
   private sub(schema: unknown, { resource: from, node: parent, at }: Place, same: boolean, path: readonly (string | number)[]): Check {
     const resource = isRecord(schema) ? this.documents.placeOf(schema).resource : from
     const node = this.node(schema, resource, at(...path))
@@ -130,7 +130,7 @@ export class Compiler {
     const place: Place = { resource, node, at }
     this.refuseUnknown(schema, resource, path)
     if (typeof schema.$ref === 'string') checks.any.push(this.reference(schema.$ref, resource, at('$ref'), node))
-    // Beside $ref nothing else counts in draft-07.
+    // draft-07 ignores all keywords next to $ref.
     const counts = resource.dialect !== 'draft-07' || schema.$ref === undefined
     if (counts) {
       if (typeof schema.$dynamicRef === 'string')
@@ -204,7 +204,7 @@ export class Compiler {
     const name = decodeURIComponent(/#(.*)$/s.exec(ref)?.[1] ?? '')
     if (!isRecord(schema) || schema.$dynamicAnchor !== name || name === '') return fixed
     const targets = new Map<Resource, Check>()
-    // Looked for when it is used: resources may come later.
+    // Resolved when used: resources may be added later.
     return (v, run) => {
       let found: Resource | undefined
       for (let s: Scope | null = run.scope; s; s = s.outer) if (s.resource.dynamicAnchors.has(name)) found = s.resource
@@ -430,7 +430,7 @@ export class Compiler {
     return out
   }
 
-  /** A schema that comes back to itself without going into the value would never end. */
+  /** Rejects a schema that refers to itself for the same value, which would never end. */
   private refuseLoops(): void {
     const done = new Set<Node>()
     const open = new Set<Node>()

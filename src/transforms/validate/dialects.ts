@@ -1,4 +1,4 @@
-/** Drafts of JSON Schema: which keywords each of them has, and what to write in another one's place. */
+/** Drafts of JSON Schema: their keywords, and replacements for keywords of other drafts. */
 export type Dialect = 'draft-07' | '2019-09' | '2020-12'
 
 const IDS: Readonly<Record<string, Dialect>> = {
@@ -13,7 +13,7 @@ export const META: Readonly<Record<Dialect, string>> = {
   '2020-12': 'https://json-schema.org/draft/2020-12/schema',
 }
 
-/** Undefined: of another draft, or a custom dialect. */
+/** Undefined: another draft or a custom dialect. */
 export const dialectOf = (id: unknown): Dialect | undefined =>
   typeof id === 'string' ? IDS[id.replace(/#$/, '').replace(/^https:(?=\/\/json-schema\.org\/draft-0)/, 'http:')] : undefined
 
@@ -72,7 +72,7 @@ const ALWAYS = [
   'nullable',
   '$ref',
 ]
-/** They describe; no record fails by them. */
+/** Keywords that never fail a record. */
 const ANNOTATIONS = new Set([
   '$id',
   '$schema',
@@ -89,7 +89,7 @@ const ANNOTATIONS = new Set([
   'contentEncoding',
   'contentMediaType',
   'contentSchema',
-  // Of OpenAPI, editors and generators.
+  // Used by OpenAPI, editors and generators.
   'example',
   'externalDocs',
   'discriminator',
@@ -103,7 +103,7 @@ export const isAnnotation = (keyword: string): boolean => ANNOTATIONS.has(keywor
 export const KEYWORDS: readonly string[] = [...ALWAYS, ...Object.keys(IN), ...ANNOTATIONS]
 const known = new Set(ALWAYS)
 
-/** Why a keyword cannot be in a schema of this draft; undefined: it can. '': no draft has it. */
+/** The problem of a keyword in this draft; undefined: valid; '': unknown in all drafts. */
 export function keywordProblem(keyword: string, dialect: Dialect): string | undefined {
   if (known.has(keyword) || isAnnotation(keyword) || IN[keyword]?.includes(dialect)) return undefined
   const drafts = IN[keyword]

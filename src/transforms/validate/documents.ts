@@ -1,4 +1,4 @@
-/** The documents of a schema: its own, and those it refers to; which URI means which part of them. */
+/** The document of a schema and the documents it refers to; resolves URIs to their parts. */
 import { readFileSync, statSync } from 'node:fs'
 import { relative } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
@@ -11,7 +11,7 @@ import { META_SCHEMAS } from './meta-schemas.ts'
 export type SchemaObject = Record<string, unknown>
 export type Path = readonly (string | number)[]
 
-/** What is wrong with a schema, where. */
+/** A problem of a schema and its position. */
 export class SchemaProblem extends Error {
   readonly path: Path
   readonly document: Document
@@ -27,7 +27,7 @@ export class SchemaProblem extends Error {
   }
 }
 
-/** A schema with a URI of its own, embedded or not. */
+/** A schema with its own URI, embedded or not. */
 export interface Resource {
   readonly uri: string
   readonly root: unknown
@@ -37,10 +37,10 @@ export interface Resource {
   readonly document: Document
 }
 export interface Document {
-  /** As a person knows it; undefined: the root. */
+  /** For error messages; undefined: the root. */
   readonly name: string | undefined
   readonly root: unknown
-  /** Of a file. */
+  /** Text of the file. */
   readonly text?: string
 }
 export interface Place {
@@ -48,21 +48,21 @@ export interface Place {
   readonly path: Path
 }
 
-/** The longest file of a schema. */
+/** Maximum size of a schema file, bytes. */
 const MAX_FILE = 32 * 1024 * 1024
 
 export class Documents {
   private readonly resources = new Map<string, Resource>()
   private readonly places = new Map<object, Place>()
   private readonly files = new Map<string, Resource>()
-  /** URI, or the beginning of URIs that ends in a slash => path. */
+  /** Path by URI, or by a URI prefix that ends with a slash. */
   private readonly mapped: Readonly<Record<string, string>>
 
   constructor(mapped: Readonly<Record<string, string>> = {}) {
     this.mapped = mapped
   }
 
-  /** The root document, as it would be read from `uri`. */
+  /** Adds the root document, with `uri` as its base URI. */
   add(schema: unknown, uri: string, { name, text }: Pick<Document, 'name' | 'text'>, inherited: Dialect = 'draft-07'): Resource {
     const document: Document = { name, root: schema, text }
     const resource = this.resourceOf(schema, uri, document, [], inherited)
@@ -80,7 +80,7 @@ export class Documents {
     for (const r of new Set(this.resources.values())) if (r.dynamicAnchors.has(name)) yield r
   }
 
-  /** What a reference in `from` means. @throws {SchemaProblem} when it does not resolve */
+  /** Resolves a reference in `from`. @throws {SchemaProblem} if it does not resolve */
   resolve(ref: string, from: Resource, at: Path): { schema: unknown; resource: Resource } {
     const fail = (message: string): never => {
       throw new SchemaProblem(message, at, from.document)
@@ -107,7 +107,7 @@ export class Documents {
     return this.follow(resource, fragment, () => fail(`${ref} does not resolve`))
   }
 
-  /** Along a JSON pointer, which may pass into an embedded resource. */
+  /** Follows a JSON pointer, which may enter an embedded resource. */
   private follow(resource: Resource, pointer: string, nowhere: () => never): { schema: unknown; resource: Resource } {
     let value = resource.root
     let owner = resource
@@ -119,7 +119,7 @@ export class Documents {
       value = (value as SchemaObject)[key]
       if (isRecord(value)) owner = this.places.get(value)?.resource ?? owner
     }
-    // A place that is not one of a schema's own, such as #/components/schemas of OpenAPI.
+    // A location where no keyword expects a schema, such as #/components/schemas of OpenAPI.
     if (isRecord(value) && !this.places.has(value)) this.index(value, owner, path)
     return { schema: value, resource: owner }
   }
@@ -191,7 +191,7 @@ export class Documents {
     const resource = this.ownResource(schema, outer, path)
     this.places.set(schema, { resource, path })
     if (resource.dialect === 'draft-07' && typeof schema.$ref === 'string') {
-      // Beside $ref all is ignored, but a pointer may lead there.
+      // Keywords next to $ref are ignored, but a pointer may refer to these.
       for (const key of ['definitions', '$defs']) this.indexMap(schema[key], resource, [...path, key])
       return
     }
@@ -228,7 +228,7 @@ export class Documents {
     const root = outer.root === schema
     const resource = root ? { ...outer, uri } : this.resourceOf(schema, uri, outer.document, path, outer.dialect)
     this.resources.set(uri, resource)
-    // The URI that the document was read from means the same.
+    // The URI that the document was read from also identifies it.
     if (root) this.resources.set(outer.uri, resource)
     return resource
   }
@@ -264,7 +264,7 @@ export class SyntaxProblem extends Error {
   }
 }
 
-/** @throws {SyntaxProblem | Error} with what is wrong, never with what the file holds */
+/** @throws {SyntaxProblem | Error} without contents of the file */
 export function readSchema(path: string): { schema: unknown; text: string } {
   let text: string
   try {
@@ -281,7 +281,7 @@ export function readSchema(path: string): { schema: unknown; text: string } {
     return { schema: parseJson(text), text }
   } catch (error) {
     if (text.trim() === '') throw new SyntaxProblem(path, 'it is empty', 1, 1)
-    // The parser names a place only sometimes.
+    // The parser does not always report a position.
     try {
       elements(Buffer.from(text))
     } catch (found) {

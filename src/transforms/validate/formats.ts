@@ -1,4 +1,4 @@
-/** Formats of JSON Schema. Each takes time proportional to the text: no expression here can match one text in several ways. */
+/** Formats of JSON Schema. Each takes linear time: no regular expression here can match a text in several ways. */
 import { isAscii } from 'node:buffer'
 import { isIPv4 } from 'node:net'
 import { domainToASCII, domainToUnicode } from 'node:url'
@@ -40,7 +40,7 @@ const time =
 
 const dateTime = (needsZone: boolean): ((t: string) => boolean) => {
   const rest = time(needsZone)
-  // RFC 3339 lets a space stand for the T.
+  // RFC 3339 allows a space instead of the T.
   return t => /^[tT ]$/.test(t[10] ?? '') && date(t.slice(0, 10)) && rest(t.slice(11))
 }
 
@@ -52,11 +52,11 @@ function hostname(t: string): boolean {
   return t.split('.').every(label => label.length <= 63 && LABEL.test(label) && (!/^xn--/i.test(label) || isALabel(label)))
 }
 
-/** In ASCII or not: RFC 5890. The dots of IDNA 2003 separate labels, too. */
+/** An internationalized host name, RFC 5890. The dots of IDNA 2003 also separate labels. */
 function isIdn(t: string): boolean {
   const labels = t.split(/[.\u3002\uff0e\uff61]/)
   if (labels.join('.').length > 253) return false
-  // RFC 5893: beside a label that is written from the right, none begins with a digit.
+  // RFC 5893: if a label is right-to-left, no label begins with a digit.
   if (/[\p{Script=Hebrew}\p{Script=Arabic}]/u.test(t) && labels.some(l => /^\d/.test(l))) return false
   return labels.every(label =>
     ascii(label) ? hostname(label) : isULabel(label) && domainToASCII(label).length <= 63 && domainToASCII(label) !== '',
@@ -68,7 +68,7 @@ function isALabel(label: string): boolean {
   return unicode !== '' && !ascii(unicode) && isULabel(unicode) && domainToASCII(unicode) === label.toLowerCase()
 }
 
-/** The rules of RFC 5891 and RFC 5892 that Unicode's own processing does not have. */
+/** The rules of RFC 5891 and RFC 5892 that `domainToASCII` does not check. */
 function isULabel(label: string): boolean {
   if (label.slice(2, 4) === '--' || /^-|-$|^\p{M}/u.test(label)) return false
   // Disallowed exceptions, and characters that are not letters, digits or marks.
@@ -134,7 +134,7 @@ const UNICODE =
   '\\u{a0}-\\u{d7ff}\\u{f900}-\\u{fdcf}\\u{fdf0}-\\u{ffef}\\u{10000}-\\u{1fffd}\\u{20000}-\\u{2fffd}\\u{30000}-\\u{3fffd}\\u{40000}-\\u{efffd}'
 const PRIVATE = '\\u{e000}-\\u{f8ff}\\u{f0000}-\\u{ffffd}\\u{100000}-\\u{10fffd}'
 
-/** The parts of RFC 3986 (and RFC 3987), each checked once. */
+/** The parts of RFC 3986 (RFC 3987 with `unicode`), each checked once. */
 function uri(unicode: boolean, absolute: boolean): (t: string) => boolean {
   const more = unicode ? UNICODE : ''
   const chars = (extra: string): RegExp => new RegExp(`^(?:[A-Za-z0-9\\-._~!$&'()*+,;=${extra}${more}]|%[0-9A-Fa-f]{2})*$`, 'u')
@@ -158,7 +158,7 @@ function uri(unicode: boolean, absolute: boolean): (t: string) => boolean {
 
 const absoluteUri = uri(false, true)
 
-/** An address of the web: a scheme of it and a host. */
+/** An http, https or ftp URL with a host. */
 const url = (t: string): boolean => /^(?:https?|ftp):\/\/[^/?#:@]/i.test(t) && !/\s/.test(t) && uri(true, true)(t)
 
 /** RFC 6570. */
@@ -186,7 +186,7 @@ function duration(t: string): boolean {
   const [y, mo, d, h, m, s] = found.slice(1).map(p => p !== undefined)
   const days = y || mo || d
   const clock = h || m || s
-  // RFC 3339, appendix A: no unit is left out between two.
+  // RFC 3339, appendix A: no unit between two others is omitted.
   return (days || clock) && clock === t.includes('T') && !(y && d && !mo) && !(h && s && !m)
 }
 
@@ -226,7 +226,7 @@ export const FORMATS: Readonly<Record<string, Format>> = {
   'json-pointer': regular(POINTER),
   'json-pointer-uri-fragment': regular(/^#(?:\/(?:[a-z0-9_\-.!$&'()*+,;:=@]|%[0-9a-f]{2}|~[01])*)*$/i),
   'relative-json-pointer': regular(/^(?:0|[1-9][0-9]*)(?:#|(?:\/(?:[^~/]|~[01])*)*)$/),
-  // Of OpenAPI.
+  // Formats of OpenAPI.
   byte: text(base64),
   int32: integer(-(2 ** 31), 2 ** 31 - 1),
   int64: integer(new ExactNumber('-9223372036854775808'), new ExactNumber('9223372036854775807')),

@@ -1,4 +1,4 @@
-/** Record schemas: loading, compiling once, and what is wrong with one, in words and at its place. */
+/** Loads and compiles record schemas, and reports their problems with position. */
 import { resolve } from 'node:path'
 import type { ConfigProblem } from '../../contract/plugin.ts'
 import type { ValidateConfig } from '../../generated/config-types.ts'
@@ -10,10 +10,10 @@ import { Compiler } from './compile.ts'
 import { type Dialect, META } from './dialects.ts'
 import { Documents, fileUri, type Path, readSchema, type Resource, SchemaProblem, SyntaxProblem } from './documents.ts'
 
-/** Undefined: the value fits. Else all that is wrong with it. */
+/** Undefined: the value is valid; otherwise its failures. */
 export type Validate = (value: unknown) => string | undefined
 
-/** A schema that cannot be used: at its place in the pipeline, or in the file that it is in. */
+/** Compiles the schema of a step. A problem has its position in the pipeline or in the schema file. */
 export function compileSchema(config: ValidateConfig): { validate: Validate } | { problem: ConfigProblem } {
   const inline = config.schema !== undefined
   let uri: string
@@ -47,7 +47,7 @@ function placed({ message, path, document: { name, text }, suggestion, on }: Sch
   const inline = config.schema !== undefined
   if (name === undefined && inline) return { path: ['schema', ...path], message, suggestion, on }
   const step = [inline ? 'schema' : 'schema_file']
-  // A schema of a draft, which no file here holds.
+  // A schema of a draft has no file.
   if (text === undefined) return { path: step, message: `${name}: ${message}`, suggestion }
   const { value, key } = jsonSpan(text, path)
   const file = name ?? config.schema_file!
@@ -85,7 +85,7 @@ const isMeta = (name: string): boolean => /^https?:\/\/json-schema\.org\//.test(
 
 const metaChecks = new Map<Dialect, { check: Check; root: Resource }>()
 
-/** Against the schema of its draft. */
+/** Checks a schema against the schema of its draft. */
 function refuseInvalid(schema: unknown, resource: Resource, path: Path): void {
   const { dialect } = resource
   let meta = metaChecks.get(dialect)

@@ -1,4 +1,4 @@
-/** The drafts' own schemas, of ajv's package, by their addresses. */
+/** The schemas of the drafts, from the ajv package, by URI. */
 import draft06 from 'ajv/dist/refs/json-schema-draft-06.json' with { type: 'json' }
 import draft07 from 'ajv/dist/refs/json-schema-draft-07.json' with { type: 'json' }
 import schema2019 from 'ajv/dist/refs/json-schema-2019-09/schema.json' with { type: 'json' }

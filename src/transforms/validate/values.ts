@@ -1,7 +1,7 @@
 /** Equality and division of JSON values, exact for numbers of any size. */
 import { canonicalText, ExactNumber, partsOf } from '../../contract/plugin.ts'
 
-/** One text for all values that JSON Schema takes for equal: `{a: 1, b: 2.0}` and `{b: 2, a: 1}`. */
+/** The same text for all values that are equal in JSON Schema: `{a: 1, b: 2.0}` and `{b: 2, a: 1}`. */
 export function canonical(value: unknown): string {
   if (typeof value === 'number' || value instanceof ExactNumber) return canonicalText(value)
   if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null'
@@ -14,15 +14,14 @@ export function canonical(value: unknown): string {
     .join()}}`
 }
 
-/** Equal values, and no others, have the same key: primitives stand for themselves. */
+/** The key of a primitive or a number: equal values have the same key. Undefined for other values. */
 function keyOf(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value
-  // No primitive has a symbol for a key, and a text cannot be taken for a list.
   if (value instanceof ExactNumber && value.plain !== undefined) return value.plain
   return undefined
 }
 
-/** Is a value equal to one of these? */
+/** @returns a function that checks whether a value equals one of `values` */
 export function oneOf(values: readonly unknown[]): (value: unknown) => boolean {
   const plain = new Set<unknown>()
   const other = new Set<string>()
@@ -38,7 +37,7 @@ export function oneOf(values: readonly unknown[]): (value: unknown) => boolean {
   }
 }
 
-/** The index of the first value that equals an earlier one, with the earlier one's; in time proportional to their size. */
+/** The index of the first value that equals an earlier one, and the index of that one; in linear time. */
 export function firstDouble(values: readonly unknown[]): readonly [number, number] | undefined {
   const plain = new Map<unknown, number>()
   const other = new Map<string, number>()
@@ -53,18 +52,18 @@ export function firstDouble(values: readonly unknown[]): readonly [number, numbe
   return undefined
 }
 
-/** Decimal digits of a number as an integer, times a power of ten. */
+/** A number as integer digits times a power of ten. */
 function scaled(x: number | ExactNumber): { digits: string; exponent: bigint } {
   const { digits, point, far } = partsOf(String(x))
   return { digits, exponent: (far ?? BigInt(point)) - BigInt(digits.length) }
 }
 
-/** Is a number a whole multiple of `step`, in decimal? Linear in its digits, whatever its exponent. */
+/** Checks for a whole multiple of `step`, in decimal. Linear in the number of digits, independent of the exponent. */
 export function multipleOf(step: number | ExactNumber): (value: number | ExactNumber) => boolean {
   const { digits, exponent } = scaled(step)
   const divisor = BigInt(digits)
   const scale = Number(exponent)
-  // A double n / 10^places, with few enough digits, is one exactly when dividing gives it back.
+  // With few enough digits, a double is n / 10^places exactly if the division returns it.
   const places = Math.max(0, -scale)
   const power = 10 ** places
   const small = places <= 15 && digits.length + Math.max(0, scale) <= 15 ? Number(digits) * 10 ** Math.max(0, scale) : 0
@@ -75,7 +74,7 @@ export function multipleOf(step: number | ExactNumber): (value: number | ExactNu
     }
     const v = scaled(value)
     if (v.digits === '') return true
-    // The digits do not end in zero: with a smaller exponent than the divisor's there is no way to divide.
+    // The digits do not end in zero, so a smaller exponent than that of the divisor leaves a remainder.
     if (v.exponent < exponent) return false
     return (remainder(v.digits, divisor) * powerOfTen(v.exponent - exponent, divisor)) % divisor === 0n
   }
@@ -107,7 +106,7 @@ export function isInteger(value: number | ExactNumber): boolean {
   return digits.length <= point || digits === ''
 }
 
-/** Characters, not halves of them. */
+/** Number of code points; a surrogate pair is one. */
 export function codePoints(text: string): number {
   let count = text.length
   for (let i = 0; i + 1 < text.length; i++) {

@@ -1,4 +1,4 @@
-/** What a window keeps of its messages: one small accumulator per output field, JSON-able at any moment. */
+/** The accumulators of a window: one per output field, which can be encoded as JSON at any time. */
 import { compareNumbers, DataError, ExactNumber, type Json } from '../../contract/plugin.ts'
 import { type Exact, exactOf, outOfRange, readDecimal } from '../../kit/values/decimal.ts'
 import { ExactSum, type SumState } from './exact-sum.ts'
@@ -10,18 +10,18 @@ export type AggregateKind = 'count' | 'sum' | 'min' | 'max' | 'avg' | 'first' | 
 export type AggregatesConfig = Record<string, Partial<Record<AggregateKind, string>>>
 
 export interface Aggregate {
-  /** `value` has been read by the same aggregate's `Reader`. */
+  /** @param value returned by `read` of the same `Spec` */
   add(value: Json, time: number): void
-  /** Takes over what the same aggregate of another, disjoint window holds. */
+  /** Adds the contents of the same aggregate of another, disjoint window. */
   merge(other: this): void
   result(): Json
   encode(): Json
 }
 
-/** One output field: how its input is read, and its accumulator made. */
+/** One output field: reads its input and creates its accumulator. */
 export interface Spec {
   readonly name: string
-  /** @throws {DataError} when the field cannot be what the aggregate needs. */
+  /** @throws {DataError} if the value is invalid for the aggregate */
   read(value: unknown): Json
   create(): Aggregate
   decode(state: Json): Aggregate
@@ -43,11 +43,11 @@ export function compileAggregates(config: AggregatesConfig): Spec[] {
   })
 }
 
-/** What a number is to an aggregate; an `ExactNumber` came as a JSON number, a text as text. */
+/** A number in an aggregate; an `ExactNumber` was a JSON number, a string was a string. */
 type Decimal = Exact | ExactNumber
 
 function readNumber(raw: unknown, kind: string, field: string): Decimal {
-  // Only compared, never calculated with.
+  // min and max compare without arithmetic, so any number is valid.
   if (raw instanceof ExactNumber && (kind === 'min' || kind === 'max' || exactOf(raw) !== undefined)) return raw
   const n = typeof raw === 'string' ? readDecimal(raw) : raw
   if (typeof n === 'string' || (typeof n === 'number' && Number.isFinite(n))) return n
@@ -76,12 +76,12 @@ class Count implements Aggregate {
   }
 }
 
-/** For a sum: a double, or the digits. */
+/** The input of a sum: a double or decimal digits. */
 const addend = (value: Json): Exact => (value instanceof ExactNumber ? exactOf(value)! : (value as Exact))
 
 class Sum implements Aggregate {
   private readonly sum: ExactSum
-  /** A JSON number that no double has was added: the sum is one, too. */
+  /** A JSON number that no double represents was added, so the sum is an `ExactNumber` too. */
   private exact: boolean
   constructor(state?: Json) {
     this.sum = state === undefined ? new ExactSum() : ExactSum.decode(state as SumState)
@@ -132,7 +132,7 @@ const compare = (a: Decimal, b: Decimal): number =>
   typeof a === 'number' && typeof b === 'number' ? a - b : compareNumbers(numeric(a), numeric(b))
 const numeric = (x: Decimal): number | ExactNumber => (typeof x === 'string' ? new ExactNumber(x) : x)
 
-/** min and max: the value whose comparison with the present one has this sign takes over. */
+/** min and max: a value replaces the current one if their comparison has this sign. */
 class Extreme implements Aggregate {
   private best: Decimal | null
   private readonly sign: 1 | -1
@@ -154,7 +154,7 @@ class Extreme implements Aggregate {
   }
 }
 
-/** By event time; ties go to the first that arrived. */
+/** By event time; ties go to the first to arrive. */
 class First implements Aggregate {
   private held: [time: number, value: Json] | null
   constructor(state: Json = null) {
@@ -174,7 +174,7 @@ class First implements Aggregate {
   }
 }
 
-/** By event time; ties go to the last that arrived. */
+/** By event time; ties go to the last to arrive. */
 class Last implements Aggregate {
   private held: [time: number, value: Json] | null
   constructor(state: Json = null) {
@@ -194,7 +194,7 @@ class Last implements Aggregate {
   }
 }
 
-/** All values by event time; ties in the order they arrived. */
+/** All values by event time; ties in order of arrival. */
 class Collect implements Aggregate {
   private readonly items: [time: number, value: Json][]
   constructor(state: Json = []) {

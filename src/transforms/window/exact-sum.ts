@@ -1,4 +1,4 @@
-/** An exact sum of decimals of either sign; fast while the values are ordinary, as in `turnover.ts`. */
+/** An exact sum of decimals of either sign, with the fast path of `turnover.ts`. */
 import {
   decimalOf,
   divideHalfEven,
@@ -11,7 +11,7 @@ import {
   toExact,
 } from '../../kit/values/decimal.ts'
 
-/** Partial sums stay below this, so that adding one more value is exact. */
+/** Partial sums stay below this, so adding one value is exact. */
 const SPILL = 2 ** 52
 
 /** [scale, sum * 10^scale] */
@@ -19,7 +19,7 @@ export type SumState = [scale: number, sum: number | string]
 
 export class ExactSum {
   private scale = 0
-  /** 10^scale; NaN when that is not a double. */
+  /** 10^scale; NaN if it is not a double. */
   private factor = 1
   private small = 0
   private large = 0n
@@ -45,7 +45,7 @@ export class ExactSum {
     return toExact(this.total(), this.scale)
   }
 
-  /** The sum over `count`, half-even to `digits` significant digits. */
+  /** The sum divided by `count`, half-even to `digits` significant digits. */
   mean(count: number, digits: number): Exact {
     return divideHalfEven(this.total(), BigInt(count) * pow10(this.scale), digits)
   }

@@ -1,15 +1,15 @@
-/** One key's messages in one window. */
+/** The messages of one key in one window. */
 import type { Json, State } from '../../contract/plugin.ts'
 import type { Aggregate, Spec } from './aggregates.ts'
 
 export class Group {
   readonly key: string | null
-  /** Epoch ms; a session's may move to an earlier time. */
+  /** Epoch ms; the start of a session may become earlier. */
   start: number
-  /** Exclusive; a session's grows while it lasts. */
+  /** Exclusive; the end of an open session grows. */
   end: number
   readonly aggregates: readonly Aggregate[]
-  /** Messages. */
+  /** Number of messages. */
   size: number
   /** Event time of the newest message, epoch ms: the time of the result. */
   newest: number
@@ -38,7 +38,7 @@ export class Group {
     for (let i = 0; i < values.length; i++) this.aggregates[i].add(values[i], time)
   }
 
-  /** Takes over a disjoint group of the same key. */
+  /** Adds the contents of a disjoint group of the same key. */
   absorb(other: Group): void {
     this.size += other.size
     if (other.newest > this.newest) this.newest = other.newest
@@ -53,7 +53,7 @@ export class Group {
     return record
   }
 
-  /** Where the state keeps it; keys of any text stay apart because the time comes first. */
+  /** Key in the state. The time comes first, so any key text is unique. */
   get id(): string {
     return groupId(this.start, this.key)
   }
@@ -84,14 +84,14 @@ export class Group {
 
 export const groupId = (start: number, key: string | null): string => `${start}|${JSON.stringify(key)}`
 
-/** The order in which closed groups come out. */
+/** The order in which closed groups are emitted. */
 export function byEndStartKey(a: Group, b: Group): number {
   if (a.end !== b.end) return a.end - b.end
   if (a.start !== b.start) return a.start - b.start
   return a.key === b.key ? 0 : a.key === null || (b.key !== null && a.key < b.key) ? -1 : 1
 }
 
-/** Keeps the lane's state in step with the groups. */
+/** Writes changed groups to the state of the lane. */
 export class GroupStore {
   private readonly state: State
   private readonly specs: readonly Spec[]
@@ -111,7 +111,7 @@ export class GroupStore {
     return new Group(key, start, end, aggregates)
   }
 
-  /** The group has changed. */
+  /** Marks the group as changed. */
   touch(group: Group): void {
     if (group.dirty) return
     group.dirty = true
@@ -124,7 +124,7 @@ export class GroupStore {
     group.saved = false
   }
 
-  /** Once per call of the transform is enough: the runtime cuts only between calls. */
+  /** Once per call of the transform is sufficient: checkpoints are made only between calls. */
   flush(): void {
     for (const group of this.dirty) {
       if (!group.dirty) continue

@@ -1,21 +1,21 @@
-/** Which windows a message falls into: fixed ones (tumbling, hopping), or sessions that grow while messages keep coming. */
+/** Assigns messages to windows: fixed windows (tumbling, hopping), or sessions that grow with each message. */
 import type { Span, Timeline } from '../../kit/values/calendar.ts'
 import { byEndStartKey, type Group, type GroupStore, groupId } from './group.ts'
 
 export interface Windows {
-  /** `take` has nothing while the watermark is below. */
+  /** `take` returns nothing while the watermark is below this time. */
   nextDue: number
-  /** The open groups a message belongs to, made where needed. `late`: all are closed; `full`: one holds `limit` messages already; `outside`: of every session. */
+  /** The open groups of a message, created if missing. `late`: all closed; `full`: one has `limit` messages; `outside`: in no session. */
   place(key: string | null, time: number, watermark: number): Group[] | 'late' | 'full' | 'outside'
-  /** Removes and returns what ends at or before the watermark, in the order in which it comes out. */
+  /** Removes and returns the groups that end at or before the watermark, in output order. */
   take(watermark: number): Group[]
   /** The largest end at or before `until`. */
   lastEnd(until: number): number
-  /** The newest window that a message belongs to, or its session if it were alone. */
+  /** The newest window of a message; with sessions, the session of this message alone. */
   spanOf(time: number): Span
 }
 
-/** Groups whose end is known when they are made. */
+/** Groups with a fixed end. */
 class OpenGroups {
   nextDue = Number.POSITIVE_INFINITY
   protected readonly groups = new Map<string, Group>()
@@ -56,7 +56,7 @@ export class FixedWindows extends OpenGroups implements Windows {
   private readonly align: number
   private readonly limit: number
 
-  /** `size` and `every` in ms; `every` = `size`: tumbling. A window begins at `align`, epoch ms. */
+  /** `size` and `every` in ms; `every` = `size`: tumbling. A window starts at `align`, epoch ms. */
   constructor(store: GroupStore, size: number, every: number, align: number, limit: number) {
     super(store)
     this.size = size
@@ -84,7 +84,7 @@ export class FixedWindows extends OpenGroups implements Windows {
   }
 }
 
-/** One window at a time, where a calendar says: days of a zone, months, trading sessions. */
+/** Calendar windows, which do not overlap: days of a time zone, months, trading sessions. */
 export class CalendarWindows extends OpenGroups implements Windows {
   private readonly timeline: Timeline
   private readonly limit: number
@@ -111,13 +111,13 @@ export class CalendarWindows extends OpenGroups implements Windows {
 
 export class SessionWindows implements Windows {
   nextDue = Number.POSITIVE_INFINITY
-  /** Disjoint sessions per key; few, as only the allowed lateness keeps an old one open beside a new one. */
+  /** Disjoint sessions per key; few, because only the allowed lateness keeps an old session open next to a new one. */
   private readonly sessions = new Map<string | null, Group[]>()
   private readonly store: GroupStore
   private readonly gap: number
   private readonly limit: number
 
-  /** `gap` in ms: so much silence of a key ends its session. */
+  /** @param gap time without messages of a key that ends its session, ms */
   constructor(store: GroupStore, gap: number, limit: number) {
     this.store = store
     this.gap = gap
@@ -141,7 +141,7 @@ export class SessionWindows implements Windows {
       this.store.forget(session)
       session.start = start
     }
-    // `nextDue` may now be too early, which costs a look and nothing else.
+    // `nextDue` may now be too early, which only costs an extra check.
     session.end = Math.max(end, ...touching.map(s => s.end))
     return [session]
   }

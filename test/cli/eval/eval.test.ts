@@ -22,13 +22,13 @@ async function evaluate(
   return runner
 }
 
-test('prints the exact result over a value, and over nothing', async () => {
+test('prints the exact result for a value, and without a value', async () => {
   expect((await evaluate(['price * volume', '--value', '{"price":100.49,"volume":0.22}'], 0)).stdout).toBe('22.1078\n')
   expect((await evaluate(['[1 + 1, "x"]'], 0)).stdout).toBe('[2,"x"]\n')
   expect((await evaluate(['meta.key + env.SIDE', '--key', 'k'], 0, { env: { SIDE: '" + "' } })).stdout).toBe('"k\\" + \\""\n')
 })
 
-test('prints a result or an error for each record, and ends with 1 if one has none', async () => {
+test('prints a result or an error for each record, and exits with 1 after an error', async () => {
   const { stdout, stderr } = await evaluate(['a + 1', '--input', 'samples.jsonl'], 1)
   expect(stdout).toBe('2\n')
   expect(stderr).toContain("record 2: error 'a + 1': '+' does not work on text and an integer")
@@ -46,7 +46,7 @@ test.each([
   [['a', '--input', 'none.jsonl'], 3, 'cannot read none.jsonl'],
   [['a', '--input', '-', '--value', '1'], 2, '--input and --value'],
   [[], 2, 'needs an expression'],
-])('%j ends with %i', async (args, code, text) => {
+])('%j exits with %i', async (args, code, text) => {
   expect((await evaluate(args, code)).stderr).toContain(text)
 })
 

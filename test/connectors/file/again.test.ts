@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { runRunner, tempDir } from '../../support/runner.ts'
 
-test('a file that was read to its end: the second run says so, --fresh reads it again', async () => {
+test('a second run over a file that was read to its end logs that, and --fresh reads it again', async () => {
   const cwd = tempDir({
     'in.jsonl': '{"a":1}\n{"a":2}\n',
     'p.yaml': 'name: again\nsources: [{ file: in.jsonl }]\nsinks: [{ file: out.jsonl }]\n',

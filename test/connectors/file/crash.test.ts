@@ -13,7 +13,7 @@ const at = scratch()
 const runner = fileURLToPath(new URL('../../../bin/runner.js', import.meta.url))
 const TICKS = 200_000
 
-test('SIGKILL at several points: every line is there, none is torn, the bars are those of one run', async () => {
+test('after SIGKILL at several points every line is present and complete, and the bars are those of one run', async () => {
   const ticks = [...cleanTicks(TICKS)]
   writeFileSync(at('in.jsonl'), `${ticks.join('\n')}\n`)
   const pipeline = (name: string, transforms: string, output: string) =>

@@ -26,7 +26,7 @@ async function readPath(path: string, o: Options): Promise<unknown[]> {
   try {
     const batches = await readAll(source)
     const messages = batches.flatMap(b => b.messages)
-    // Whatever the encoding and the line breaks: a restart behind a batch reads what follows it.
+    // Any encoding and line breaks: a restart after a batch reads the following records.
     for (const [i, { position }] of batches.entries()) {
       const again = file.create(config, fakeSourceContext('file', new Map([[path, position]])))
       await again.open!(new AbortController().signal)
@@ -42,7 +42,7 @@ async function readPath(path: string, o: Options): Promise<unknown[]> {
 const ab = [{ a: '1', b: '2' }]
 
 describe('header', () => {
-  test('unnamed and doubled columns: refused with what to write, or renamed', async () => {
+  test('unnamed and duplicate columns: an error with a fix, or renamed', async () => {
     const pandas = ',symbol,price\n0,BTC,1.5\n'
     await expect(read(pandas)).rejects.toThrow(
       /line 1, column 1: column 1 has no name: set header: rename to name it "column_1", or columns: \[...\]/,
@@ -52,7 +52,7 @@ describe('header', () => {
     expect(await read('a,a,,a,a_2\n1,2,3,4,5\n', { header: 'rename' })).toEqual([{ a: '1', a_3: '2', column_3: '3', a_4: '4', a_2: '5' }])
   })
 
-  test('absent: columns by number, or as given', async () => {
+  test('no header: columns by number, or from the config', async () => {
     expect(await read('1,2\n3,4\n', { header: 'none' })).toEqual([
       { column_1: '1', column_2: '2' },
       { column_1: '3', column_2: '4' },
@@ -60,7 +60,7 @@ describe('header', () => {
     expect(await read('1,2\n', { columns: ['a', 'b'] })).toEqual(ab)
   })
 
-  test('a line that ends with a delimiter', async () => {
+  test('a line may end with a delimiter', async () => {
     await expect(read('a,b,\n1,2,\n')).rejects.toThrow('trailing_delimiter: true')
     expect(await read('a,b\n1,2,\n')).toEqual([
       'line 2, column 5: 3 fields, but the header has 2; if every line ends with a delimiter, set trailing_delimiter: true',
@@ -71,7 +71,7 @@ describe('header', () => {
     ])
   })
 
-  test('a wrong number of fields: at the first that is too many, or where the next is missing', async () => {
+  test('a wrong number of fields is reported at the first extra field, or at the end where the next is missing', async () => {
     expect(await read('a,b\n1,"x,y\nz",3\n"1\n2"\r\n4\n')).toEqual([
       'line 3, column 4: 3 fields, but the header has 2',
       'line 5, column 3: 1 field, but the header has 2',
@@ -79,7 +79,7 @@ describe('header', () => {
     ])
   })
 
-  test('another delimiter than expected shows at the header', async () => {
+  test('an unexpected delimiter is detected at the header', async () => {
     await expect(read('date;amount\n2026-01-01;1,50\n')).rejects.toThrow(/line 1, column 1: .*set delimiter: semicolon/)
     for (const [delimiter, c] of [
       ['semicolon', ';'],
@@ -96,7 +96,7 @@ describe('header', () => {
 })
 
 describe('lines', () => {
-  test('preamble and comments, with quotes in them', async () => {
+  test('a preamble and comments may contain quotes', async () => {
     const bank = 'Account: "12345\nPeriod, "2026\n\ndate;amount\n2026-01-01;1,50\n'
     expect(await read(bank, { skip_lines: 3, delimiter: ';' })).toEqual([{ date: '2026-01-01', amount: '1,50' }])
     expect(await read('# a,"b\na,b\n#,"\n1,2\n"#",4\n', { comment: '#' })).toEqual([...ab, { a: '#', b: '4' }])
@@ -108,13 +108,13 @@ describe('lines', () => {
     expect(await read(`{"a":1}${eol}{"a":2}${eol}`, {}, 'in.jsonl')).toEqual([{ a: 1 }, { a: 2 }])
   })
 
-  test('a single record that ends with CR; text keeps its CRs unless line_break says otherwise', async () => {
+  test('a record may end with a lone CR; text keeps CRs unless line_break is set', async () => {
     expect(await read('a,b\r1,2\r')).toEqual(ab)
     expect(await read('50%\r100%\n', {}, 'in.txt')).toEqual(['50%\r100%'])
     expect(await read('x\ry\r', { line_break: 'cr' }, 'in.txt')).toEqual(['x', 'y'])
   })
 
-  test('a quote that is never closed is found at its place', async () => {
+  test('an unclosed quote is reported with its position', async () => {
     expect(await read('a,b\n1,2\n3,"4\n5,6\n7,8\n')).toEqual([
       ...ab,
       'line 3, column 3: field 2 starts with a quote that is never closed; the record continues to line 5',
@@ -129,7 +129,7 @@ describe('lines', () => {
 })
 
 describe('encodings', () => {
-  // What iconv, another implementation, makes of it.
+  // The output of iconv, an independent implementation.
   const iconv = (text: string, to: string): Buffer => execFileSync('iconv', ['-f', 'utf-8', '-t', to], { input: text })
   const text = 'name,city\n"Ærø, ""ö""",Straße\nZoë,São\n'
   const rows = [
@@ -146,18 +146,18 @@ describe('encodings', () => {
     expect(await read(iconv(text, name), { encoding })).toEqual(rows)
   })
 
-  test('what only one of them has', async () => {
+  test('characters that only one encoding has', async () => {
     expect(await read(iconv('a,b\n€,“x”\n', 'WINDOWS-1252'), { encoding: 'windows-1252' })).toEqual([{ a: '€', b: '“x”' }])
     expect(await read(iconv('a,b\n😀,漢\n', 'UTF-16LE'), { encoding: 'utf-16le' })).toEqual([{ a: '😀', b: '漢' }])
     expect(await read(Buffer.from([0x61, 0x0a, 0x80, 0x0a]), { encoding: 'latin1' })).toEqual([{ a: '\u0080' }])
   })
 
-  test('a byte order mark says UTF-16, or UTF-8 before a quoted header', async () => {
+  test('a byte order mark selects UTF-16, or UTF-8 before a quoted header', async () => {
     for (const name of ['UTF-16LE', 'UTF-16BE']) expect(await read(iconv(`\ufeff${text}`, name))).toEqual(rows)
     expect(await read('\ufeff"a","b\nc"\n1,2\n')).toEqual([{ a: '1', 'b\nc': '2' }])
   })
 
-  test('what is wrong is refused with what to write, or fails that record', async () => {
+  test('invalid bytes are an error with a fix, or fail that record', async () => {
     await expect(read(iconv('a,b\n', 'UTF-16LE'))).rejects.toThrow('set encoding: utf-16le')
     await expect(read(Buffer.from([0xff, 0xfe, 0x61, 0]), { encoding: 'utf-8' })).rejects.toThrow('set encoding: utf-16le')
     await expect(read(iconv('ü,b\n1,2\n', 'WINDOWS-1252'))).rejects.toThrow(
@@ -170,7 +170,7 @@ describe('encodings', () => {
     ])
   })
 
-  test('any text, cut anywhere, is the same in each encoding', async () => {
+  test('any text, split at any byte, is equal in each encoding', async () => {
     const { Transcoder } = await import('../../../src/kit/lines/encoding.ts')
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 30 }), fc.array(fc.nat(60), { maxLength: 5 }), fc.boolean(), (s, cuts, big) => {
@@ -191,13 +191,13 @@ describe('compressed', () => {
   test.each([
     ['gz', gzipSync(text)],
     ['zst', zstdCompressSync(text)],
-  ])('.%s, also behind a restart', async (extension, bytes) => {
+  ])('.%s, also after a restart', async (extension, bytes) => {
     const rows = await read(bytes, {}, `in.csv.${extension}`)
     expect(rows).toHaveLength(50_000)
     expect(rows.at(-1)).toEqual({ n: '49999', text: 'row 49999\n' })
   })
 
-  test('several members, by name or as said; one that is cut short stops the pipeline', async () => {
+  test('several members are read, by file name or by setting; a truncated one stops the pipeline', async () => {
     const two = Buffer.concat([gzipSync('a,b\n1,2\n'), gzipSync('3,4\n')])
     expect(await read(two, { compression: 'gzip' }, 'in.csv')).toEqual([...ab, { a: '3', b: '4' }])
     expect(await read(gzipSync('{"a":1}\n'), {}, 'in.gz')).toEqual([{ a: 1 }])
@@ -209,9 +209,9 @@ describe('compressed', () => {
   })
 })
 
-describe('compressed under another name', () => {
+describe('compressed data under another name', () => {
   const packed = { gzip: gzipSync('a,b\n1,2\n'), zstd: zstdCompressSync('a,b\n1,2\n') }
-  test.each(Object.entries(packed))('%s is named with what to set, whatever the format', async (compression, bytes) => {
+  test.each(Object.entries(packed))('%s is reported with the setting to change, whatever the format', async (compression, bytes) => {
     for (const name of ['in.csv', 'in.jsonl', 'in.log'])
       await expect(read(bytes, {}, name)).rejects.toThrow(
         `${name} holds data compressed with ${compression}: set compression: ${compression}`,
@@ -219,7 +219,7 @@ describe('compressed under another name', () => {
     expect(await read(bytes, { compression: compression as 'gzip' })).toEqual(ab)
   })
 
-  test('what only begins alike is read', async () => {
+  test('text with a similar beginning is read', async () => {
     expect(await read('(\n', {}, 'in.txt')).toEqual(['('])
     expect(await read('(\u00b5/', {}, 'in.txt')).toEqual(['(\u00b5/'])
     expect(await read('\x1f', {}, 'in.txt')).toEqual(['\x1f'])

@@ -1,4 +1,4 @@
-/** A followed file through rotations, in the two ways that log rotation has, while the runner reads and while it is down. */
+/** A followed file with both kinds of log rotation, while the runner reads and while it is down. */
 import {
   appendFileSync,
   copyFileSync,
@@ -95,7 +95,7 @@ const copyAndTruncate = (path: string, kept = 5): void => {
 }
 
 describe('rename and create', () => {
-  test('what the writer still appends to the renamed file comes first, however late, as long as it has not been silent for rotate_wait', async () => {
+  test('lines appended to the renamed file are read first, until it is silent for rotate_wait', async () => {
     const path = fresh()
     writeFileSync(path, text(1, 4))
     const f = await follow(path, { config: { rotate_wait: 5000 } })
@@ -120,7 +120,7 @@ describe('rename and create', () => {
     await f.stop()
   })
 
-  test('several rotations between two looks: every file in its order', async () => {
+  test('after several rotations between two checks every file is read in order', async () => {
     const path = fresh()
     writeFileSync(path, text(0, 2))
     const f = await follow(path, { config: { poll_interval: 200 } })
@@ -133,7 +133,7 @@ describe('rename and create', () => {
     await f.stop()
   })
 
-  test('older files, and files that are called otherwise, are left alone', async () => {
+  test('older files and files with other names are not read', async () => {
     const path = fresh()
     for (const other of ['.2', '.1.gz', '.swp', '.1.txt', '-notes'])
       writeFileSync(`${path}${other}`, other === '.1.gz' ? gzipSync('old\n') : 'old\n')
@@ -149,7 +149,7 @@ describe('rename and create', () => {
     await f.stop()
   })
 
-  test('a file that was moved away and back is the same one', async () => {
+  test('a file that was moved away and back is the same file', async () => {
     const path = fresh()
     writeFileSync(path, text(0, 2))
     const f = await follow(path)
@@ -162,7 +162,7 @@ describe('rename and create', () => {
     await f.stop()
   })
 
-  test('a renamed file that is written to for a minute is reported', async () => {
+  test('a renamed file that is still written to after a minute is reported', async () => {
     const path = fresh()
     writeFileSync(path, text(0, 1))
     const f = await follow(path, { config: { rotate_wait: 5000 } })
@@ -183,7 +183,7 @@ describe('rename and create', () => {
 })
 
 describe('copy and truncate', () => {
-  test('what was not read yet is read from the copy, also when the file has grown beyond where it was', async () => {
+  test('unread lines are read from the copy, also if the file has grown beyond the old position', async () => {
     const path = fresh()
     writeFileSync(path, text(0, 2))
     const f = await follow(path, { config: { poll_interval: 200 } })
@@ -204,7 +204,7 @@ describe('copy and truncate', () => {
     await f.stop()
   })
 
-  test('a line that was cut in two by it is whole', async () => {
+  test('a line split by the truncation is complete', async () => {
     const path = fresh()
     writeFileSync(path, 'one\ntw')
     const f = await follow(path, { config: { poll_interval: 50 } })
@@ -223,7 +223,7 @@ describe('copy and truncate', () => {
     await again.stop()
   })
 
-  test('without a copy: said and counted, and half a line is a dead letter', async () => {
+  test('without a copy: the loss is logged and counted, and a partial line is dead-lettered', async () => {
     const path = fresh()
     writeFileSync(path, 'one\nhal')
     const f = await follow(path)
@@ -237,7 +237,7 @@ describe('copy and truncate', () => {
     await f.stop()
   })
 
-  test('a writer that does not append continues at its old position: the hole is not a line', async () => {
+  test('a writer without O_APPEND continues at its old position: the hole is not a line', async () => {
     const path = fresh()
     const fd = openSync(path, 'w')
     let offset = 0
@@ -261,7 +261,7 @@ describe('copy and truncate', () => {
   })
 })
 
-describe('while the runner is down', () => {
+describe('rotation while the runner is down', () => {
   async function readTwo(path: string): Promise<Position | undefined> {
     writeFileSync(path, text(0, 2))
     const f = await follow(path)
@@ -270,7 +270,7 @@ describe('while the runner is down', () => {
   }
 
   interface Rotation {
-    /** Of what was written, the line that comes next. */
+    /** The next line of the written ones. */
     readonly until: number
     readonly config?: Partial<FileSourceConfig>
     /** Done to a file of which two lines were read and two were not. */
@@ -278,7 +278,7 @@ describe('while the runner is down', () => {
   }
   test.each<[string, Rotation]>([
     [
-      'rename: the rest of the old file, those between, then the new one',
+      'rename: the rest of the old file, the files between, then the new one',
       {
         until: 8,
         rotate(path) {
@@ -310,7 +310,7 @@ describe('while the runner is down', () => {
       },
     ],
     [
-      'copied and truncated, and renamed before the runner is back',
+      'copied and truncated, and renamed before the runner restarts',
       {
         until: 8,
         rotate(path) {
@@ -321,7 +321,7 @@ describe('while the runner is down', () => {
       },
     ],
     [
-      'being compressed: the compressed file is not complete yet',
+      'compression in progress: the compressed file is incomplete',
       {
         until: 6,
         config: { encoding: 'auto' },
@@ -359,7 +359,7 @@ describe('while the runner is down', () => {
     await f.stop()
   })
 
-  test('the former file is gone: said and counted; the files that came after it are read', async () => {
+  test('the former file is gone: the loss is logged and counted, and later files are read', async () => {
     const path = fresh()
     const position = await readTwo(path)
     rmSync(path)
@@ -373,7 +373,7 @@ describe('while the runner is down', () => {
     await f.stop()
   })
 
-  test('a lane that is rewound while it is being read is read from there, at whatever moment', async () => {
+  test('a lane that is restored during a read continues from the restored position, at any moment', async () => {
     const path = fresh()
     writeFileSync(path, text(0, 2))
     const source = file.create(configOf(path), fakeSourceContext('file'))
@@ -381,7 +381,7 @@ describe('while the runner is down', () => {
     await source.open!(signal)
     const first = (await source.read(signal))!
     for (let i = 0; i < 50; i++) {
-      // Under way while the lane goes back: what it gives was read before, or is nothing.
+      // In progress during the restore: it returns records read before, or none.
       const reading = Promise.race([source.read(signal), source.seek!(path, first.position)])
       appendFileSync(path, text(2 + i, 3 + i))
       await source.seek!(path, undefined)
@@ -394,7 +394,7 @@ describe('while the runner is down', () => {
     await source.close!()
   })
 
-  test('a lane that is rewound before its first checkpoint goes back to the file it began with', async () => {
+  test('a lane that is restored before its first checkpoint returns to its first file', async () => {
     const path = fresh()
     writeFileSync(path, text(0, 2))
     const ctx = fakeSourceContext('file')
@@ -424,7 +424,7 @@ describe('the generation of a record', () => {
     return { names: new Set(batch?.messages.map(m => m.origin!.generation)), position: batch?.position }
   }
 
-  test('is the same when the file is read again or on, and another when it was written anew', async () => {
+  test('is equal when the file is read again or continued, and differs after the file was rewritten', async () => {
     const path = fresh()
     writeFileSync(path, text(0, 2))
     const first = await generations(path)
@@ -439,7 +439,7 @@ describe('the generation of a record', () => {
   })
 })
 
-test('any order of writing, both ways of rotation, and restarts: every line once, in order', { timeout: 120_000 }, async () => {
+test('any order of writes, both kinds of rotation and restarts: every line once, in order', { timeout: 120_000 }, async () => {
   const step = fc.oneof(
     { weight: 6, arbitrary: fc.record({ kind: fc.constant('write' as const), n: fc.integer({ min: 1, max: 30 }) }) },
     { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom('rename' as const, 'truncate' as const), n: fc.constant(0) }) },
@@ -482,7 +482,7 @@ test('any order of writing, both ways of rotation, and restarts: every line once
   )
 })
 
-test('a file that was copied and truncated, and is renamed later: its copies are not read again', async () => {
+test('a file that was copied and truncated, and later renamed: its copies are not read again', async () => {
   const path = fresh()
   writeFileSync(path, text(0, 2))
   const f = await follow(path)
@@ -543,7 +543,7 @@ test.each(['rename', 'copy'] as const)(
       { interval: 1 },
     )
     expect(f.lines).toEqual(numbered(0, next))
-    // That a renamed file still grows may be said: a minute of this clock is short.
+    // A warning that a renamed file still grows is allowed, because a minute of this clock is short.
     expect([f.counters.get('file_gaps_total'), f.failures]).toEqual([undefined, []])
     await f.stop()
     closeSync(fd)

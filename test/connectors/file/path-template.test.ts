@@ -62,7 +62,7 @@ describe('names', () => {
     expect(pathMaker(template)(m)).toBe(path)
   })
 
-  test.each(['out/{}', 'out/{a b}', 'out/{@nope}', 'out/{a/b}', 'out/{..}', 'out/{hour}/../x'])('%s is refused by validate', template => {
+  test.each(['out/{}', 'out/{a b}', 'out/{@nope}', 'out/{a/b}', 'out/{..}', 'out/{hour}/../x'])('%s is rejected by validate', template => {
     expect(file.validateConfig!(config(template))).toMatchObject([{ path: ['path'] }])
   })
 
@@ -72,7 +72,7 @@ describe('names', () => {
     ['out/x{a}{b}', { a: '.b', b: '.c' }, 'out/x.b.c'],
   ])('%s of %j: no hidden file or folder', (template, value, path) => expect(pathMaker(template)(message(value))).toBe(path))
 
-  test('whatever a field holds: one name below the folder, another for another text', () => {
+  test('any field value becomes one name inside the folder, and different texts have different names', () => {
     const make = pathMaker('base/{a}/x{b}')
     const seen = new Map<string, string>()
     fc.assert(
@@ -98,7 +98,7 @@ describe('names', () => {
 })
 
 describe('the sink', () => {
-  test('each message goes to its file; one without what the path needs fails alone', async () => {
+  test('each message is written to its file; a message without a field of the path fails alone', async () => {
     const dir = folder()
     const sink = await open(config(`${dir}/{day}/{s}.jsonl`))
     const next = Date.UTC(2026, 1, 1)
@@ -116,7 +116,7 @@ describe('the sink', () => {
     })
   })
 
-  test('a name of dots alone, a name that is too long and a time out of range fail', async () => {
+  test('a name of only dots, a name that is too long and a time out of range fail', async () => {
     const dir = folder()
     const sink = await open(config(`${dir}/{s}/{day}`))
     const got = await failures(sink, [
@@ -131,7 +131,7 @@ describe('the sink', () => {
     expect(tree(dir)).toEqual({})
   })
 
-  test('a link that leads out of the folder is not followed', async () => {
+  test('a link that leaves the folder is not followed', async () => {
     const [dir, outside] = [folder(), folder()]
     mkdirSync(dir, { recursive: true })
     mkdirSync(`${dir}/real`)
@@ -155,7 +155,7 @@ describe('the sink', () => {
     expect(Object.keys(tree(`${dir}/real`)).toSorted()).toEqual(['b', 'c'])
   })
 
-  test('csv: each file has its header, also when it is opened again', async () => {
+  test('csv: each file has its header, also after it is reopened', async () => {
     const dir = folder()
     const sink = await open(config(`${dir}/{s}.csv`, { max_open_files: 1 }))
     for (const n of [1, 2])
@@ -169,7 +169,7 @@ describe('the sink', () => {
     expect(tree(dir)).toEqual(Object.fromEntries(['a', 'b', 'c'].map(s => [`${s}.csv`, `s,n\n${s},1\n${s},2\n`])))
   })
 
-  test('a last line that a crash cut short is removed in whichever file it is', async () => {
+  test('a last line truncated by a crash is removed in every file', async () => {
     const dir = folder()
     let sink = await open(config(`${dir}/{s}.jsonl`))
     await failures(sink, [message({ s: 'a', n: 1 })])
@@ -182,7 +182,7 @@ describe('the sink', () => {
   })
 })
 
-describe('the set of files', () => {
+describe('the open files', () => {
   const fake = () => {
     const log: string[] = []
     let open = 0
@@ -212,7 +212,7 @@ describe('the set of files', () => {
   }
   const of = (path: string, n: number): Message => new Message(n, path, 0)
 
-  test('no more are in use than may be open, whatever the lanes write at once', async () => {
+  test('the number of open files stays below the limit, whatever the lanes write at once', async () => {
     const f = fake()
     const lanes = Array.from({ length: 4 }, (_, lane) =>
       Array.from({ length: 50 }, (_, n) => of(`f${(n * 7 + lane) % 11}`, lane * 1000 + n)),
@@ -231,7 +231,7 @@ describe('the set of files', () => {
     expect(f.open()).toBe(0)
   })
 
-  test('when one file fails and the write comes again, the others are not written twice', async () => {
+  test('when one file fails and the write is retried, the others are not written twice', async () => {
     const f = fake()
     f.broken.add('b')
     const messages = [of('a', 1), of('b', 2), of('c', 3), of('b', 4)]
@@ -243,7 +243,7 @@ describe('the set of files', () => {
   })
 })
 
-test('check looks at the folder of all files', async () => {
+test('check tests the folder of all files', async () => {
   const dir = folder()
   mkdirSync(dir, { recursive: true })
   const ctx = {

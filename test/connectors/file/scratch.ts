@@ -1,4 +1,4 @@
-/** What the tests of the file source share: a folder per test file, gone afterwards, and a config with the defaults of the schema. */
+/** Shared by the tests of the file source: a folder per test file, removed afterwards, and a config with the defaults of the schema. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -60,7 +60,7 @@ async function written(c: FileSinkConfig, ...messages: Message[]): Promise<strin
 }
 
 describe('one line per message', () => {
-  test('jsonl: bytes as they are, line breaks folded digit for digit, tombstones null, text as JSON', async () => {
+  test('jsonl: bytes unchanged, line breaks removed with all digits kept, tombstones as null, text as JSON', async () => {
     const cases: [Message, string][] = [
       [raw('{"a": 1.0}'), '{"a": 1.0}'],
       [raw('{\r\n  "id": 12345678901234567890,\n  "a": "x\\ny"\n}'), '{ "id": 12345678901234567890, "a": "x\\ny" }'],
@@ -77,12 +77,12 @@ describe('one line per message', () => {
     expect(lines.split('\n')).toEqual([...cases.map(([, line]) => line), ''])
   })
 
-  test('text: the text itself', async () => {
+  test('text: the text unchanged', async () => {
     const lines = await written(config({ path: fresh('out.log') }), raw('a\nb\r\nc', 'text'), new Message('d'), new Message({ e: 1 }))
     expect(lines).toBe('a b c\nd\n{"e":1}\n')
   })
 
-  test('envelope: everything a dead letter says, the value digit for digit', async () => {
+  test('envelope: all data of a dead letter, with the exact value', async () => {
     const dead = (payload: Buffer | string) =>
       new Message(Buffer.from(payload), 'k', 1000, [
         ['error_type', 'data'],
@@ -107,14 +107,14 @@ describe('one line per message', () => {
   })
 })
 
-describe('a last line that a crash cut short', () => {
+describe('a last line truncated by a crash is removed', () => {
   test.each([
-    ['half an object', '{"n":1}\n{"n":', '{"n":1}\n'],
-    ['a number, which may go on', '1\n12', '1\n'],
-    ['nothing but half a line', '{"n"', ''],
-    ['a whole object without its line break', '{"n":1}\n{"n":2}', '{"n":1}\n{"n":2}\n'],
-    ['a long half line', `1\n"${'x'.repeat(200_000)}`, '1\n'],
-    ['no half line', '1\n', '1\n'],
+    ['an incomplete object', '{"n":1}\n{"n":', '{"n":1}\n'],
+    ['a number, which may be incomplete', '1\n12', '1\n'],
+    ['only an incomplete line', '{"n"', ''],
+    ['a complete object without a line break', '{"n":1}\n{"n":2}', '{"n":1}\n{"n":2}\n'],
+    ['a long incomplete line', `1\n"${'x'.repeat(200_000)}`, '1\n'],
+    ['no incomplete line', '1\n', '1\n'],
   ])('jsonl: %s', async (_, before, after) => {
     const path = fresh()
     await written(config({ path }))
@@ -132,8 +132,8 @@ describe('a last line that a crash cut short', () => {
   })
 })
 
-describe('a disk that fails half-way', () => {
-  test('what got there is removed before the next write, so that a repetition is whole', async () => {
+describe('a disk that fails during a write', () => {
+  test('the partial output is removed before the next write, so that the retry is complete', async () => {
     const path = fresh()
     const sink = file.create(config({ path }), fakeContext('file'))
     await sink.open!(new AbortController().signal)
@@ -159,7 +159,7 @@ describe('a disk that fails half-way', () => {
 })
 
 describe('CSV columns', () => {
-  test('of the first record; missing fields are empty; a field without a column fails its record only', async () => {
+  test('are those of the first record; missing fields are empty; a field without a column fails only its record', async () => {
     const path = fresh('out.csv')
     const sink = file.create(config({ path }), fakeContext('file'))
     await sink.open!(new AbortController().signal)
@@ -178,11 +178,11 @@ describe('CSV columns', () => {
     ])
   })
 
-  test('of the config: these and no others, in this order', async () => {
+  test('are exactly those of the config, in that order', async () => {
     expect(await written(config({ path: fresh('out.csv'), columns: ['b', 'a'] }), new Message({ a: 1, b: 2, c: 3 }))).toBe('b,a\n2,1\n')
   })
 
-  test('of a file that is there, which must be those of the config', async () => {
+  test('are those of the existing file, which must match the config', async () => {
     const path = fresh('out.csv')
     await written(config({ path }), new Message({ a: 1, b: 2 }))
     expect(await written(config({ path }), new Message({ b: 4, a: 3 }))).toBe('a,b\n1,2\n3,4\n')
@@ -202,27 +202,27 @@ describe('formulas', () => {
       .push(Buffer.from(text))
       .map(line => parseRecord(line.bytes.toString(), standard(','))[0])
 
-  test('escape: an apostrophe before each, in the header, too; the file can be written on', async () => {
+  test('escape: an apostrophe precedes each formula, also in the header, and the file can be appended to', async () => {
     const path = fresh('out.csv')
     const escaped = [...hostile.map(t => `'${t}`), ...harmless, '-5', '']
     await written(config({ path, formulas: 'escape' }), ...messages)
     expect(cells(await written(config({ path, formulas: 'escape' }), ...messages))).toEqual(["'=n", ...escaped, ...escaped])
   })
 
-  test('keep, the default: unchanged', async () => {
+  test('keep (default): unchanged', async () => {
     expect(cells(await written(config({ path: fresh('out.csv') }), ...messages))).toEqual(['=n', ...hostile, ...harmless, '-5', ''])
   })
 })
 
-describe('where it cannot write', () => {
-  test('a folder, a file as a folder', async () => {
+describe('paths that cannot be written', () => {
+  test('a folder, and a file in place of a folder', async () => {
     await expect(written(config({ path: at('') }))).rejects.toMatchObject({ code: 'PIPE_ENVIRONMENT' })
     const path = fresh()
     await written(config({ path }))
     await expect(written(config({ path: `${path}/x` }))).rejects.toMatchObject({ code: 'PIPE_ENVIRONMENT' })
   })
 
-  test('a device is written as it is', async () => {
+  test('a device is written unchanged', async () => {
     const sink = file.create(config({ path: '/dev/null', fsync: 'always' }), fakeContext('file'))
     await sink.open!(new AbortController().signal)
     await sink.write([new Message(1)], writeContext())
@@ -247,7 +247,7 @@ test.each<[Partial<FileSinkConfig>, string[]]>([
   [{ delimiter: '\n' }, ['delimiter']],
 ])('check: %j', (o, paths) => expect(file.validateConfig!(config({ path: 'a.jsonl', ...o })).map(p => p.path.join('.'))).toEqual(paths))
 
-test('a name that says compressed is refused: the file would hold plain lines', () => {
+test('a name with a compression extension is rejected: the file would hold plain lines', () => {
   for (const path of ['out.jsonl.gz', 'out/{hour}.csv.zst', 'x.GZ'])
     expect(file.validateConfig!(config({ path }))).toEqual([
       { path: ['path'], message: expect.stringContaining('does not compress'), suggestion: path.replace(/\.(gz|zst)$/i, '') },

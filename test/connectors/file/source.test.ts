@@ -59,7 +59,7 @@ async function open(c: FileSourceConfig, positions?: ReadonlyMap<string, Positio
   await source.open!(new AbortController().signal)
   return { source, ctx }
 }
-/** What a run over this file delivers: [offset, value or what is wrong with it]. */
+/** The output of a run over this file: [offset, value or error]. */
 async function contents(c: FileSourceConfig): Promise<[number, unknown][]> {
   const { source } = await open(c)
   const messages = (await readAll(source)).flatMap(b => b.messages)
@@ -84,7 +84,7 @@ describe('lines', () => {
     await source.close!()
   })
 
-  test('a line that is too long fails with its beginning; the next one is read', async () => {
+  test('a line that is too long fails with its first bytes; the next one is read', async () => {
     const c = config({ path: write('a.jsonl', `"${'x'.repeat(3_000_000)}"\n"short"\n`), max_line_size: 1000 })
     expect(await contents(c)).toEqual([
       [1, 'the line has 3000002 bytes, more than max_line_size (1000); only the first 1000 are here'],
@@ -95,7 +95,7 @@ describe('lines', () => {
     await source.close!()
   })
 
-  test('a line longer than several chunks is whole', async () => {
+  test('a line longer than several chunks is complete', async () => {
     const long = JSON.stringify('é'.repeat(400_000))
     expect(await contents(config({ path: write('a.jsonl', `${long}\n1\n`) }))).toEqual([
       [1, long],
@@ -103,7 +103,7 @@ describe('lines', () => {
     ])
   })
 
-  test('the time of a message is when it was read', async () => {
+  test('the time of a message is the time it was read', async () => {
     const { source, ctx } = await open(config({ path: write('a.jsonl', '1\n') }))
     ctx.clock.step(2_000_000)
     expect((await readAll(source))[0].messages[0].time).toBe(2_000_000)
@@ -125,7 +125,7 @@ describe('CSV', () => {
     await source.close!()
   })
 
-  test('records that do not fit fail one by one', async () => {
+  test('invalid records fail one by one', async () => {
     const path = write(
       'a.csv',
       Buffer.concat([Buffer.from('a,b\n1\n1,2,3\n"x"y,2\n'), Buffer.from([0xff, 0x2c, 0x31, 0x0a]), Buffer.from('1,2\n')]),
@@ -139,7 +139,7 @@ describe('CSV', () => {
     ])
   })
 
-  test('columns: instead of a header line', async () => {
+  test('columns: replaces a header line', async () => {
     expect(await contents(config({ path: write('a.csv', '1,2\n'), columns: ['a', '__proto__'] }))).toEqual([
       [
         1,
@@ -155,14 +155,14 @@ describe('CSV', () => {
     ['a,b,a\n1,2,3\n', 'line 1, column 5: columns 1 and 3 are both named "a": set header: rename to name it "a_2"'],
     ['a,,b\n', 'line 1, column 3: column 2 has no name: set header: rename to name it "column_2", or columns: [...] with header: skip'],
     ['"a,b\n', 'the header line is not valid CSV'],
-  ])('the header %j is refused', async (text, message) => {
+  ])('the header %j is rejected', async (text, message) => {
     const { source } = await open(config({ path: write('a.csv', text) }))
     await expect(readAll(source)).rejects.toThrow(message)
     await source.close!()
   })
 })
 
-describe('what is not there', () => {
+describe('missing input', () => {
   const failing = async (path: string) => {
     const { source } = await open(config({ path }))
     return await readAll(source)
@@ -180,10 +180,10 @@ describe('what is not there', () => {
   })
 })
 
-describe('going on', () => {
+describe('continuing', () => {
   const positionOf = (batches: readonly Batch[]) => new Map(batches.map(b => [b.lane, b.position]))
 
-  test('after more was appended', async () => {
+  test('reads lines appended after the first run', async () => {
     const path = write('a.jsonl', '1\n2\n')
     const first = await open(config({ path }))
     const position = positionOf(await readAll(first.source))
@@ -215,7 +215,7 @@ describe('follow', () => {
   const { signal } = new AbortController()
   const next = async (source: Source) => (await source.read(signal))!.messages.map(m => [m.offset, m.payload!.toString()])
 
-  test('more lines, half lines, a file that comes later', async () => {
+  test('reads more lines, partial lines and a file created later', async () => {
     const path = fresh()
     const { source } = await open(config({ path, follow: true }))
     const waiting = next(source)
@@ -231,7 +231,7 @@ describe('follow', () => {
     await source.close!()
   })
 
-  test('a new file in its place, after the rest of the old one', async () => {
+  test('reads a new file of the same name after the rest of the old one', async () => {
     const path = write('a.log', 'old 1\nold 2')
     const { source, ctx } = await open(config({ path, follow: true }))
     expect(await next(source)).toEqual([[1, 'old 1']])
@@ -251,7 +251,7 @@ describe('follow', () => {
     await again.source.close!()
   })
 
-  test('a truncated file is read from its beginning, with a warning', async () => {
+  test('reads a truncated file from its beginning, with a warning', async () => {
     const path = write('a.log', 'one\ntwo\n')
     const { source, ctx } = await open(config({ path, follow: true }))
     await next(source)

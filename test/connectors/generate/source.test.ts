@@ -28,7 +28,7 @@ const values = async (c: GenerateSourceConfig) =>
 sourceConformance('generate', {
   plugin: generate,
   async prepare(records) {
-    // An empty input has no form here: one record stands for none.
+    // An empty input is not possible here: one record replaces it.
     const count = records.length === 0 ? 1 : 1600
     const c = config({ count, start: '2026-01-01' })
     return { config: c, expected: (await values(c)).map(v => JSON.stringify(v)) }
@@ -36,7 +36,7 @@ sourceConformance('generate', {
 })
 
 describe('generate', () => {
-  test('each kind of field does what it says', async () => {
+  test('each kind of field generates its documented values', async () => {
     const all = await values(config({ count: 5000, start: '2026-01-01T00:00:00Z', step: 10 }))
     expect(all).toHaveLength(5000)
     expect(all.map(v => v.id)).toEqual(all.map((_, i) => 10 + i))
@@ -51,21 +51,21 @@ describe('generate', () => {
     expect(Object.keys(all[0])).toEqual(Object.keys(ticks))
   })
 
-  test('the same seed makes the same, another one other records', async () => {
+  test('equal seeds generate equal records, different seeds different ones', async () => {
     const of = (seed: number) => values(config({ count: 100, seed, start: '0' }))
     expect(await of(1)).toEqual(await of(1))
     const [a, b] = [await of(1), await of(2)]
     expect(a.filter((v, i) => v.price === b[i].price).length).toBeLessThan(20)
   })
 
-  test('key from a field, time from the clock without start', async () => {
+  test('the key can come from a field; without start, the time comes from the clock', async () => {
     const { source, ctx } = await open(config({ count: 1, key: 'id' }))
     ctx.clock.step(5_000_000)
     const [{ messages }] = await readAll(source)
     expect([messages[0].key, messages[0].time]).toEqual(['10', 5_000_000])
   })
 
-  test('a rate is kept by the clock, whatever was slow in between', async () => {
+  test('the rate follows the clock, whatever was slow in between', async () => {
     const { source, ctx } = await open(config({ rate: 100, count: 1000 }))
     const sizes: number[] = []
     for (const ms of [0, 10, 200, 50, 10_000]) {
@@ -77,7 +77,7 @@ describe('generate', () => {
     expect(sizes).toEqual([1, 1, 20, 5, 500])
   })
 
-  test('waiting for its turn is broken off by the signal', async () => {
+  test('the signal aborts a waiting read', async () => {
     const { source } = await open(config({ rate: 0.001 }))
     await source.read(signal)
     const abort = new AbortController()
@@ -86,7 +86,7 @@ describe('generate', () => {
     await failed
   })
 
-  test('an expression that does not fit its record fails that record only', async () => {
+  test('an expression that does not fit its record fails only that record', async () => {
     const c = config({ count: 10, fields: { n: { sequence: 0 }, x: { expression: 'n / (n - 3)' } } })
     const messages = (await readAll((await open(c)).source)).flatMap(b => b.messages)
     expect(messages.map(m => m.failure !== undefined)).toEqual(messages.map((_, i) => i === 3))

@@ -5,7 +5,7 @@ import { parseJson } from '../../../src/contract/plugin.ts'
 const read = rowsReader({ columns: ['id', 'amount'], key: 'id', numbers: ['amount'] } as any)
 const cells = (json: string) => JSON.stringify(read(parseJson(json)).map(r => r.cells))
 
-test('numbers that a cell holds are number cells; others are text, digit for digit', () => {
+test('numeric cells stay numbers; other values become text with all digits', () => {
   for (const [given, cell] of [
     ['"1.50"', '1.5'],
     ['1.10', '1.1'],

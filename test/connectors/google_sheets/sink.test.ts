@@ -62,7 +62,7 @@ const statuses = async () => {
 }
 
 const valueOf = (value: unknown) => value as { n: number; text: string }
-/** The suite writes the same `n` from two lanes; what makes a row one is both fields. */
+/** The suite writes the same `n` from two lanes; both fields identify a row. */
 function keyed(config: GoogleSheetsSinkConfig): Sink {
   const sink = sheets.create(config, fakeContext('sheets'))
   const write: Sink['write'] = (messages, context) => {
@@ -84,7 +84,7 @@ sinkConformance<GoogleSheetsSinkConfig>('google_sheets', {
 })
 
 describe('posting', () => {
-  test('all rows for a spreadsheet are one batchUpdate; a missing tab is made with its header', async () => {
+  test('all rows for a spreadsheet are one batchUpdate; a missing tab is created with its header', async () => {
     const sink = await sinkOf()
     await sink.write([message('book-1', 'a', 'b'), message('book-2', 'x'), message('book-1', 'c')], writeContext())
     expect(server.rows('book-1', 'Pending')).toEqual([
@@ -98,13 +98,13 @@ describe('posting', () => {
     expect(await statuses()).toEqual({ a: 'posted', b: 'posted', c: 'posted', x: 'posted' })
   })
 
-  test('the same payload ten times, also by a new process, is on the sheet once', async () => {
+  test('a payload sent ten times, also by a new process, is on the sheet once', async () => {
     for (let i = 0; i < 10; i++) await (i % 3 === 0 ? await sinkOf() : open.at(-1)!).write([message('book-1', 'a', 'b')], writeContext())
     expect(ids()).toEqual(['a', 'b'])
     expect(server.calls.filter(c => c.startsWith('batchUpdate'))).toHaveLength(1)
   })
 
-  test('two consumers at once with the same and with different rows', async () => {
+  test('two consumers write the same and different rows at once', async () => {
     const [one, two] = [await sinkOf(), await sinkOf()]
     const work = async (sink: Sink, own: string): Promise<void> => {
       for (let i = 0; i < 8; i++) await sink.write([message('book-1', `same-${i}`, `${own}-${i}`)], writeContext())
@@ -113,7 +113,7 @@ describe('posting', () => {
     expect(ids()!.toSorted()).toEqual(['one', 'same', 'two'].flatMap(n => Array.from({ length: 8 }, (_, i) => `${n}-${i}`)).toSorted())
   })
 
-  test('what cannot be a row is refused with the others unharmed', async () => {
+  test('an invalid row is rejected, and the others are written', async () => {
     const sink = await sinkOf()
     const bad = [
       new Message({ book: 'book-1', rows: [{ text: 'no key' }] }),
@@ -141,14 +141,14 @@ describe('posting', () => {
   })
 })
 
-describe('when the outcome is not known, the sheet is read before anything is written again', () => {
+describe('after an unknown outcome, the sheet is read before the next write', () => {
   test.each([
-    ['an error after the work', { status: 500, applied: true }],
-    ['an error before the work', { status: 500 }],
-    ['a cut connection after the work', { cut: true, applied: true }],
-    ['a cut connection before the work', { cut: true, applied: false }],
-    ['no answer, though the work is done', { hang: 2000, applied: true }],
-    ['no answer, and nothing done', { hang: 2000, applied: false }],
+    ['an error after the write', { status: 500, applied: true }],
+    ['an error before the write', { status: 500 }],
+    ['a lost connection after the write', { cut: true, applied: true }],
+    ['a lost connection before the write', { cut: true, applied: false }],
+    ['no response after the write', { hang: 2000, applied: true }],
+    ['no response and no write', { hang: 2000, applied: false }],
   ] as const)('%s', async (_, fault) => {
     const sink = await sinkOf('hang' in fault ? { timeout: 1000 } : {})
     await sink.write([message('book-1', 'before')], writeContext())
@@ -161,7 +161,7 @@ describe('when the outcome is not known, the sheet is read before anything is wr
     expect(await statuses()).toEqual({ a: 'posted', b: 'posted', before: 'posted', c: 'posted' })
   })
 
-  test('after a refusal for load, nothing is read', async () => {
+  test('after a rate limit response, the sheet is not read', async () => {
     const sink = await sinkOf()
     server.faults.push({ status: 429 })
     await expect(sink.write([message('book-1', 'a')], writeContext())).rejects.toMatchObject({ retryable: true })
@@ -171,7 +171,7 @@ describe('when the outcome is not known, the sheet is read before anything is wr
     expect(server.calls.filter(c => c.startsWith('values'))).toEqual([])
   })
 
-  test('the database goes away between the call and the confirmation', async () => {
+  test('the database connection fails between the call and the confirmation', async () => {
     const sink = await sinkOf()
     server.onApplied = async () => {
       server.onApplied = undefined
@@ -187,14 +187,14 @@ describe('when the outcome is not known, the sheet is read before anything is wr
   })
 })
 
-test('wrong credentials end the pipeline and say what to set', async () => {
+test('wrong credentials end the pipeline, and the error has the setting to change', async () => {
   const sink = await sinkOf({ access_token: 'old' })
   const refused = { code: 'PIPE_ENVIRONMENT', message: expect.stringContaining('GOOGLE_APPLICATION_CREDENTIALS') }
   await expect(sink.write([message('book-1', 'a')], writeContext())).rejects.toMatchObject(refused)
   expect(await statuses()).toEqual({})
 })
 
-test('a spreadsheet that is not shared: its own messages are rejected, the others are written; shared later, they are written too', async () => {
+test('a spreadsheet without access: its messages are rejected, the others are written; once it is shared, its messages are written too', async () => {
   const sink = await sinkOf()
   server.share('book-1', false)
   const error = await sink
@@ -214,14 +214,14 @@ test.each([
   ['SERVICE_DISABLED', { code: 'PIPE_ENVIRONMENT', message: expect.stringContaining('enable the Google Sheets API') }],
   ['ACCESS_TOKEN_SCOPE_INSUFFICIENT', { code: 'PIPE_ENVIRONMENT', message: expect.stringContaining('scope') }],
   ['RATE_LIMIT_EXCEEDED', { retryable: true }],
-])('a 403 that concerns every spreadsheet (%s) dead-letters nothing', async (reason, refused) => {
+])('a 403 for every spreadsheet (%s) dead-letters no record', async (reason, refused) => {
   const sink = await sinkOf()
   server.faults.push({ status: 403, reason })
   await expect(sink.write([message('book-1', 'a')], writeContext())).rejects.toMatchObject(refused)
   expect(await statuses()).toEqual({})
 })
 
-test('shadow mode sends no requests, claims nothing, and logs what it would send', async () => {
+test('shadow mode sends no requests, claims no rows, and logs the requests it would send', async () => {
   const ctx = fakeContext('sheets')
   const seen: object[] = []
   const sink = await sinkOf({ post: false }, { ...ctx, log: { ...ctx.log, info: o => void seen.push(o) } })
@@ -232,11 +232,11 @@ test('shadow mode sends no requests, claims nothing, and logs what it would send
   await expect(sink.write([new Message({ book: 'book-1' })], writeContext())).rejects.toThrow(BatchError)
 })
 
-test('a table of posts that is not there is said at the start', async () => {
+test('a missing table of posts is reported at the start', async () => {
   await expect(sinkOf({ posts_table: 'control.nothing' })).rejects.toMatchObject({ code: 'PIPE_ENVIRONMENT' })
 })
 
-test('the table of posts is reached as every other step reaches the database: with TLS where the environment asks for it', async () => {
+test('the table of posts uses the database settings of the other steps: with TLS if the environment requires it', async () => {
   vi.stubEnv('PG_SSL_MODE', 'require')
   try {
     await expect(sinkOf()).rejects.toThrow('the server does not speak TLS on this port; correct the port in dsn, or set tls_mode: disable')
@@ -245,12 +245,12 @@ test('the table of posts is reached as every other step reaches the database: wi
   }
 })
 
-test('the key column is compared as text and cannot be a number', () => {
+test('the key column is compared as text and must not be a number', () => {
   expect(sheets.validateConfig!(config({ numbers: ['amount', 'id'] }))).toEqual([
     { path: ['numbers', 1], message: expect.stringContaining('the key column') },
   ])
 })
 
-test('columns have names', () => {
+test('columns must have names', () => {
   expect([0, 25, 26, 51, 52, 701, 702].map(columnName)).toEqual(['A', 'Z', 'AA', 'AZ', 'BA', 'ZZ', 'AAA'])
 })

@@ -47,7 +47,7 @@ describe('Standard Webhooks', () => {
     'webhook-signature': 'v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=',
   }
 
-  test('a right signature is taken, among others and with the secret in rotation', () => {
+  test('a valid signature is accepted, also among others and during secret rotation', () => {
     expect(run({ webhook: [secret] }, headers, body, now)).toBeUndefined()
     const several = { ...headers, 'webhook-signature': `v1a,xyz v1,AAAA ${headers['webhook-signature']}` }
     expect(run({ webhook: ['whsec_bmV3IHNlY3JldCBvZiAyNCBieXRlcw==', secret, ''] }, several, body, now)).toBeUndefined()
@@ -67,11 +67,11 @@ describe('Standard Webhooks', () => {
     ],
     ['no time', { 'webhook-timestamp': '' }, 'header webhook-timestamp is missing'],
     ['no number', { 'webhook-timestamp': '16142e5' }, 'webhook-timestamp must be whole seconds since 1970 (Unix time)'],
-  ])('%s is refused', (_, over, message) => {
+  ])('%s is rejected', (_, over, message) => {
     expect(run({ webhook: [secret] }, { ...headers, ...over }, body, now)).toBe(message)
   })
 
-  test('an old request that is sent again is refused, and one from the future', () => {
+  test('a replayed old request is rejected, and one from the future', () => {
     for (const off of [300_001, -300_001])
       expect(run({ webhook: [secret] }, headers, body, now + off)).toMatch(
         off > 0 ? /more than 300 s old/ : /more than 300 s in the future/,
@@ -89,7 +89,7 @@ test('bearer tokens', () => {
     expect(run(options, { authorization }, '')).toBe('send a bearer token')
 })
 
-test('empty secrets are none; two ways at once are a mistake', () => {
+test('an empty secret counts as not set; two methods at once are an error', () => {
   expect(isOpen({ ...none, bearer: [''], webhook: [''] })).toBe(true)
   expect(isOpen({ ...none, hmac: ['x'] })).toBe(false)
   expect(validateAuth({ ...none, bearer: ['x'], hmac: ['y'] })[0].message).toMatch(/set only one authentication method/)

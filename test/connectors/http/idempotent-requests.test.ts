@@ -25,7 +25,7 @@ const memory = (options: IdempotencyOptions) => {
   }
 }
 
-test('above max the oldest are forgotten, and after ttl all', async () => {
+test('the oldest keys are removed above max, and all keys after ttl', async () => {
   const m = memory({ ttl: 1000, max: 2 })
   for (const key of ['a', 'b', 'c', 'd']) await m.send(key)
   expect(await m.send('a')).toBe(true)
@@ -34,7 +34,7 @@ test('above max the oldest are forgotten, and after ttl all', async () => {
   expect(await m.send('d')).toBe(true)
 })
 
-test('within keep none is forgotten, however many and however long their answers', async () => {
+test('no key is removed within keep, whatever the number and size of the responses', async () => {
   const m = memory({ ttl: 1000, max: 2, keep: 500 })
   const long: Answer = { status: 422, body: 'x'.repeat(9 * 1024 * 1024) }
   for (const key of ['a', 'b', 'c', 'd']) expect(await m.send(key, long)).toBe(true)
@@ -44,7 +44,7 @@ test('within keep none is forgotten, however many and however long their answers
   expect(await m.send('a')).toBe(true)
 })
 
-test('a key of any length is distinct from every other, and takes no more memory than its hash', async () => {
+test('a key of any length is distinct from every other, and takes only the memory of its hash', async () => {
   const stored: string[] = []
   const seen = new IdempotentRequests({ ttl: 1000, max: 10 })
   seen.restore({ load: () => [], put: async ({ key }) => void stored.push(key), drop: () => {} }, 0)
@@ -66,7 +66,7 @@ test('a key of any length is distinct from every other, and takes no more memory
   expect(new Set(stored).size).toBe(4)
 })
 
-test('what is forgotten before its ttl is counted, what is too old is not', async () => {
+test('keys removed before their ttl are counted, expired ones are not', async () => {
   let forgotten = 0
   const m = memory({ ttl: 1000, max: 2, onForgotten: () => forgotten++ })
   for (const key of ['a', 'b', 'c', 'd']) await m.send(key)

@@ -33,7 +33,7 @@ export interface Hook {
   readonly url: string
   readonly port: number
   readonly run: PipelineRun
-  /** What the sink holds. */
+  /** The contents of the sink. */
   readonly rows: { key: string | null; value: string }[]
   readonly dead: Message[]
   readonly ended: Promise<void>

@@ -39,7 +39,7 @@ test('a request goes through HTTP_PROXY with NODE_USE_ENV_PROXY=1', async () => 
   expect({ code, bodies, tunnels }).toEqual({ code: 0, bodies: ['{"n":1}'], tunnels: ['service.invalid:80'] })
 })
 
-test('runner check: a proxy that is used is not bypassed, one that is not used is named', async () => {
+test('runner check: a proxy in use is not bypassed, and an unused one is named', async () => {
   const check = async () =>
     (await checkHost({ url: 'http://127.0.0.1:1/x' } as HttpSinkConfig, { signal: AbortSignal.timeout(5000) } as CheckContext))[0]
   vi.stubEnv('http_proxy', '')

@@ -85,7 +85,7 @@ const signed: Record<string, () => Signed | Promise<Signed>> = {
       several: `v1a,AAAA v1,${'A'.repeat(43)}= ${signature}`,
     }
   },
-  // The signature is what svix 2.5.0 writes.
+  // The signature was created with svix 2.5.0.
   svix: () => ({
     options: { scheme: 'svix', secrets: [STANDARD] },
     headers: {
@@ -131,7 +131,7 @@ const signed: Record<string, () => Signed | Promise<Signed>> = {
 }
 
 describe.each(Object.entries(signed))('%s', (_, make) => {
-  test('takes what the provider signed, with any of several secrets', async () => {
+  test('accepts requests signed by the provider, with any of several secrets', async () => {
     const s = await make()
     expect(validateAuth(auth(s.options))).toEqual([])
     expect(reason(s)).toBeUndefined()
@@ -140,14 +140,14 @@ describe.each(Object.entries(signed))('%s', (_, make) => {
     expect(reason({ ...s, options: { ...s.options, secrets: [other] } })).toBe('wrong_signature')
   })
 
-  test('several signatures in one header', async () => {
+  test('a header may have several signatures', async () => {
     const s = await make()
     if (s.several === undefined) return
     const [name] = Object.keys(s.headers).filter(n => n.includes('sig'))
     expect(reason({ ...s, headers: { ...s.headers, [name]: s.several } })).toBeUndefined()
   })
 
-  test('refuses another body, and a missing, empty or malformed header, with the reason', async () => {
+  test('rejects another body, and a missing, empty or malformed header, with the reason', async () => {
     const s = await make()
     expect(reason({ ...s, body: `${s.body} ` })).toBe('wrong_signature')
     for (const name of Object.keys(s.headers)) {
@@ -165,7 +165,7 @@ describe.each(Object.entries(signed))('%s', (_, make) => {
     }
   })
 
-  test('a signed time may be off by the tolerance, either way', async () => {
+  test('the signed time may differ by the tolerance in either direction', async () => {
     const s = await make()
     const timed =
       !['github', 'shopify'].includes(s.options.scheme) && (s.options.scheme !== 'hmac' || s.options.timestamp_header !== undefined)
@@ -175,7 +175,7 @@ describe.each(Object.entries(signed))('%s', (_, make) => {
     expect(reason({ ...s, now: s.now - 301_000 })).toBe(timed ? 'in_the_future' : undefined)
   })
 
-  test('copies of a request are one, however their headers differ', async () => {
+  test('copies of a request are recognized, however their headers differ', async () => {
     const s = await make()
     const upper = Object.fromEntries(Object.entries(s.headers).map(([k, v]) => [k, /^[0-9a-f]{64}$/.test(v) ? v.toUpperCase() : v]))
     const [name] = Object.keys(s.headers).filter(n => n.includes('sig'))
@@ -190,13 +190,13 @@ describe.each(Object.entries(signed))('%s', (_, make) => {
   })
 })
 
-test('a second t does not choose what was signed', () => {
+test('a second t does not change which time was signed', () => {
   const s = signed.stripe() as Signed
   for (const header of [`t=1600000000,${s.headers['stripe-signature']}`, `${s.headers['stripe-signature']}, t=1700000000,v1=${STRIPE}`])
     expect(reason({ ...s, headers: { 'stripe-signature': header } })).toBe('malformed_signature')
 })
 
-test('linear: a body without its time is refused', async () => {
+test('linear: a body without its time is rejected', async () => {
   for (const body of ['{"type":"Issue"}', '{"webhookTimestamp":"1700000000000"}', 'null', '[', '{"webhookTimestamp":1e999}']) {
     const headers = { 'linear-signature': await hexOf('lin', body) }
     expect(reason({ options: { scheme: 'linear', secrets: ['lin'] }, headers, body, now: NOW })).toMatch(
@@ -205,7 +205,7 @@ test('linear: a body without its time is refused', async () => {
   }
 })
 
-test('headers are signed as the bytes they came as', async () => {
+test('headers are signed with the bytes received', async () => {
   // Node reads a header byte by byte.
   const id = Buffer.from('é').toString('latin1')
   const headers = { 'x-sig': await hexOf('k', `é.${BODY}`), 'x-id': id }
@@ -218,7 +218,7 @@ test.each<[string, Omit<SignatureOptions, 'tolerance'>, string, RegExp]>([
   ['no secret', { scheme: 'github', secrets: ['', ''] }, 'secrets', /all secrets are empty/],
   ['a weak secret', { scheme: 'svix', secrets: ['whsec_c2hvcnQ='] }, '0', /at least 16 bytes/],
   ['no header', { scheme: 'hmac', secrets: ['k'] }, 'header', /needs the name of the signature header/],
-  ['a prefix with a named scheme', { scheme: 'slack', secrets: ['k'], prefix: 'v1=' }, 'prefix', /is defined by scheme: slack/],
+  ['a prefix together with a named scheme', { scheme: 'slack', secrets: ['k'], prefix: 'v1=' }, 'prefix', /is defined by scheme: slack/],
   [
     'a time that is not signed',
     { scheme: 'hmac', secrets: ['k'], header: 'x', timestamp_header: 't' },
@@ -226,14 +226,19 @@ test.each<[string, Omit<SignatureOptions, 'tolerance'>, string, RegExp]>([
     /not signed can be forged: include it in signed/,
   ],
   [
-    'a time outside the text',
+    'a time outside the signed text',
     { scheme: 'hmac', secrets: ['k'], header: 'x', timestamp_header: 't', signed: '{body}' },
     'signed',
     /is not signed and could be forged/,
   ],
-  ['a time from nowhere', { scheme: 'hmac', secrets: ['k'], header: 'x', signed: '{timestamp}{body}' }, 'signed', /needs timestamp_header/],
+  [
+    'a time without a source',
+    { scheme: 'hmac', secrets: ['k'], header: 'x', signed: '{timestamp}{body}' },
+    'signed',
+    /needs timestamp_header/,
+  ],
   ['no body', { scheme: 'hmac', secrets: ['k'], header: 'x', signed: 'body' }, 'signed', /\{body\} exactly once/],
-  ['braces of something else', { scheme: 'hmac', secrets: ['k'], header: 'x', signed: '{body}{a b}' }, 'signed', /is not a header/],
+  ['unknown braces', { scheme: 'hmac', secrets: ['k'], header: 'x', signed: '{body}{a b}' }, 'signed', /is not a header/],
 ])('validate: %s', (_, options, key, message) => {
   const problems = validateAuth(auth(options))
   expect(problems).toMatchObject([{ message: expect.stringMatching(message) as string }])

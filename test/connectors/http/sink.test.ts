@@ -101,7 +101,7 @@ for (const batch of ['one', 'array', 'ndjson'] as const) {
 }
 
 describe('requests', () => {
-  test('one by one: bytes, headers, sign-in, key, connections kept', async () => {
+  test('are sent one by one, with bytes, headers, credentials and key, over persistent connections', async () => {
     const s = await service()
     const sink = sinkTo({ url: `${s.url}/hook?x=1`, method: 'PUT', username: 'me', password: 'pä', headers: { 'X-Tenant': 'acme' } })
     await sink.write([record('{"p": 1.10}', 7), record('{"p":2}', 8), record('{"p":3}', 8), new Message({ p: 4 })], writeContext('a b/0'))
@@ -119,7 +119,7 @@ describe('requests', () => {
     expect(s.sockets.size).toBeLessThanOrEqual(2)
   })
 
-  test('fields in the path are encoded; what could lead elsewhere is refused', async () => {
+  test('encode fields in the path; values that could change the path are rejected', async () => {
     const s = await service()
     const sink = sinkTo({ url: `${s.url}/a/{id}/b/{x.y}`, bearer: 't' })
     const rows = [
@@ -138,7 +138,7 @@ describe('requests', () => {
     expect(s.got[0].headers.authorization).toBe('Bearer t')
   })
 
-  test('arrays and lines go by count, by size and by URL', async () => {
+  test('are split into arrays and lines by count, by size and by URL', async () => {
     const s = await service()
     const sink = sinkTo({ url: `${s.url}/{c}`, batch: 'array', max_batch: 2, max_batch_bytes: 40 })
     await sink.write(
@@ -182,7 +182,7 @@ describe('idempotency keys', () => {
     return String(s.got[0].headers['idempotency-key'])
   }
 
-  test('name pipeline, step, lane, generation, position, part and body: what differs in one of them has another key', async () => {
+  test('include pipeline, step, lane, generation, position, part and body: a difference in any of them changes the key', async () => {
     const changes = [
       {},
       { pipeline: 'q' },
@@ -198,7 +198,7 @@ describe('idempotency keys', () => {
     expect(await Promise.all(changes.map(keyOf))).toEqual(keys)
   })
 
-  test('parts of a key cannot run into each other, and no key is too long for a header', async () => {
+  test('keep their parts distinct, and no key is too long for a header', async () => {
     expect(await keyOf({ pipeline: 'a/b', step: 'c' })).not.toBe(await keyOf({ pipeline: 'a', step: 'b/c' }))
     for (const lane of ['é\n"☃', 'x'.repeat(5000)]) {
       const key = await keyOf({ lane })
@@ -207,7 +207,7 @@ describe('idempotency keys', () => {
     }
   })
 
-  test('an http source with idempotency_key takes both contents of a file that is written anew under one name', async () => {
+  test('an http source with idempotency_key accepts both contents of a file that is rewritten under one name', async () => {
     const h = await hook({ config: { idempotency_key: { header: 'idempotency-key', required: true, ttl: 60_000, max: 100 } } })
     for (const day of [1, 2]) await sinkTo({ url: h.url }).write([record(`{"day":${day}}`, 1)], writeContext())
     await sinkTo({ url: h.url }).write([record('{"day":2}', 1)], writeContext())
@@ -216,8 +216,8 @@ describe('idempotency keys', () => {
   })
 })
 
-describe('answers', () => {
-  test.each([400, 409, 410, 413, 422])('%i refuses the one message, with what the service said', async status => {
+describe('responses', () => {
+  test.each([400, 409, 410, 413, 422])('%i rejects only that message, with the response of the service', async status => {
     const s = await service(({ body }) => (body === '2' ? { status, body: 'no twos '.repeat(100) } : {}))
     const refused = await failed(sinkTo({ url: s.url }).write(['1', '2', '3'].map(record), writeContext()))
     expect(refused).toEqual([[1, expect.stringMatching(new RegExp(`^127.0.0.1:\\d+ answered ${status}: no twos`))]])
@@ -239,7 +239,7 @@ describe('answers', () => {
     },
   )
 
-  test('an address without a listener', async () => {
+  test('an address without a listener is an error', async () => {
     const [port] = await freePorts(1)
     const sink = sinkTo({ url: `http://127.0.0.1:${port}` })
     await expect(sink.write([record('1', 1)], writeContext())).rejects.toThrow(`127.0.0.1:${port}: ECONNREFUSED`)
@@ -249,7 +249,7 @@ describe('answers', () => {
     expect(sink.healthy!()).toBe(true)
   })
 
-  test('Retry-After is waited for, unless the pipeline ends', async () => {
+  test('Retry-After is respected, unless the pipeline ends', async () => {
     const s = await service((_, n) => (n === 0 ? { status: 429, headers: { 'retry-after': '60' } } : {}))
     const ctx = fakeContext('http')
     const sink = http.create(configOf({ url: s.url }), ctx)
@@ -265,16 +265,19 @@ describe('answers', () => {
     expect(s.got).toHaveLength(2)
   })
 
-  test.each([401, 403, 404, 405, 406, 411, 414, 415, 426, 501])('%i stops the pipeline: no message would fare better', async status => {
-    const s = await service(() => ({ status }))
-    const stopped = sinkTo({ url: `${s.url}/typo?x=secret` }).write(['1', '2'].map(record), writeContext())
-    await expect(stopped).rejects.toBeInstanceOf(EnvironmentError)
-    await expect(stopped).rejects.toThrow(new RegExp(`answered ${status}[^]*Check [^]*add ${status} to reject`))
-    await expect(stopped).rejects.not.toThrow('secret')
-    expect(s.got).toHaveLength(1)
-  })
+  test.each([401, 403, 404, 405, 406, 411, 414, 415, 426, 501])(
+    '%i stops the pipeline, because it concerns every message',
+    async status => {
+      const s = await service(() => ({ status }))
+      const stopped = sinkTo({ url: `${s.url}/typo?x=secret` }).write(['1', '2'].map(record), writeContext())
+      await expect(stopped).rejects.toBeInstanceOf(EnvironmentError)
+      await expect(stopped).rejects.toThrow(new RegExp(`answered ${status}[^]*Check [^]*add ${status} to reject`))
+      await expect(stopped).rejects.not.toThrow('secret')
+      expect(s.got).toHaveLength(1)
+    },
+  )
 
-  test('with a field of the record in the url, 404 is about the record', async () => {
+  test('404 rejects the record if the url contains a field of the record', async () => {
     const s = await service(({ url }) => (url === '/a/2' ? { status: 404 } : {}))
     const rows = ['{"id":1}', '{"id":2}', '{"id":3}']
     expect((await failed(sinkTo({ url: `${s.url}/a/{id}` }).write(rows.map(record), writeContext()))).map(([i]) => i)).toEqual([1])
@@ -282,7 +285,7 @@ describe('answers', () => {
     await expect(strict.write(rows.map(record), writeContext())).rejects.toBeInstanceOf(EnvironmentError)
   })
 
-  test.each([404, 429, 500])("reject: [%i] makes that status the record's", async status => {
+  test.each([404, 429, 500])('reject: [%i] makes that status reject the record', async status => {
     const s = await service(({ body }) => (body === '2' ? { status } : {}))
     const refused = await failed(sinkTo({ url: s.url, reject: [status] }).write(['1', '2', '3'].map(record), writeContext()))
     expect(refused.map(([i]) => i)).toEqual([1])
@@ -292,7 +295,7 @@ describe('answers', () => {
     )
   })
 
-  test('a redirect is not followed: what was meant for one host must not reach another', async () => {
+  test('a redirect is not followed, because the request must not reach another host', async () => {
     const other = await service()
     const s = await service(() => ({ status: 307, headers: { location: other.url } }))
     await expect(sinkTo({ url: s.url, bearer: 't' }).write([record('1', 1)], writeContext())).rejects.toThrow(
@@ -301,7 +304,7 @@ describe('answers', () => {
     expect(other.got).toEqual([])
   })
 
-  test('rows that the service names are refused, and no others', async () => {
+  test('only the rows that the service names are rejected', async () => {
     const body = JSON.stringify({ accepted: 2, rejected: [{ index: 1, step: 'x', code: 'data', message: 'not this' }] })
     const s = await service(() => ({ status: 422, body }))
     const refused = await failed(sinkTo({ url: s.url, batch: 'array' }).write(['1', '2', '3'].map(record), writeContext()))
@@ -321,7 +324,7 @@ describe('answers', () => {
     },
   )
 
-  test('an http source as the service: its refused rows are the dead letters here', async () => {
+  test('an http source as the service: rows that it rejects are dead-lettered here', async () => {
     const h = await hook({ config: { key: 'id' } })
     const rows = ['{"id":"a"}', '{"no":1}', '{"id":"b"}']
     const refused = await failed(sinkTo({ url: h.url, batch: 'array' }).write(rows.map(record), writeContext()))
@@ -330,7 +333,7 @@ describe('answers', () => {
     await h.close()
   })
 
-  test('several at a time', async () => {
+  test('several requests run in parallel', async () => {
     const s = await service()
     await sinkTo({ url: s.url, concurrency: 8 }).write(
       Array.from({ length: 50 }, (_, i) => record(String(i), i)),

@@ -27,7 +27,7 @@ async function hook(options?: HookOptions): Promise<Hook> {
 }
 const values = (h: Hook): string[] => h.rows.map(r => r.value)
 
-/** Refuses what is negative. */
+/** Rejects negative numbers. */
 const positive = defineTransform({
   type: 'positive',
   schema: {},
@@ -43,7 +43,7 @@ const positive = defineTransform({
 }) as TransformPlugin
 
 describe('bodies', () => {
-  test('an array is a message per element, with its own bytes', async () => {
+  test('an array gives one message per element, with its own bytes', async () => {
     const h = await hook({ config: { key: 'id' } })
     const reply = await h.post('[{"id":"a", "amount": 1.10} ,\n{"id":7,"amount":12345678901234567890.10}]')
     expect(reply).toMatchObject({ status: 200, body: { accepted: 2 } })
@@ -53,7 +53,7 @@ describe('bodies', () => {
     ])
   })
 
-  test('an array in a field; a body without it is refused', async () => {
+  test('an array in a field; a body without the field is rejected', async () => {
     const h = await hook({ config: { field: 'data.rows', key_header: 'X-Company' } })
     expect(await h.post('{"data":{"rows":[1.0,{}]}}', { 'x-company': 'acme' })).toMatchObject({ status: 200, body: { accepted: 2 } })
     expect(h.rows.map(r => [r.key, r.value])).toEqual([
@@ -66,7 +66,7 @@ describe('bodies', () => {
     })
   })
 
-  test('with `count` an answer counts what the pipeline takes the body apart into', async () => {
+  test('with `count` the response counts the messages that the pipeline unnests from the body', async () => {
     const parts = defineTransform({
       type: 'parts',
       schema: {},
@@ -103,7 +103,7 @@ describe('bodies', () => {
     })
   })
 
-  test('lines; text; bytes; nothing', async () => {
+  test('lines, text, bytes and an empty body', async () => {
     const lines = await hook({ config: { format: 'ndjson', key: 'id' } })
     const reply = await lines.post('{"id":"a"}\r\n\n{"id":}\n{"no":1}\n  \n{"id":"b"}')
     expect(reply).toMatchObject({
@@ -126,7 +126,7 @@ describe('bodies', () => {
     expect(await json.post('')).toMatchObject({ status: 400, body: { error: { line: 1, column: 1, offset: 0 } } })
   })
 
-  test('a body that is not JSON is refused with the position of the error, and none of it is written', async () => {
+  test('a body that is not JSON is rejected with the position of the error, and no part of it is written', async () => {
     const h = await hook()
     const reply = await h.post('[{"v":1},\n {"v":2,}]')
     expect(reply).toMatchObject({ status: 400, body: { error: { code: 'not_json', line: 2, column: 9, offset: 18 } } })
@@ -134,8 +134,8 @@ describe('bodies', () => {
   })
 })
 
-describe('refused rows', () => {
-  test.each([false, true])('are named, the good ones are written (dlq: %s)', async dlq => {
+describe('rejected rows', () => {
+  test.each([false, true])('are named, and the valid ones are written (dlq: %s)', async dlq => {
     const h = await hook({ transforms: [positive], dlq })
     const reply = await h.post('[{"v":1},{"v":-2},{"v":3},{"v":-4}]')
     expect(reply.status).toBe(422)
@@ -151,7 +151,7 @@ describe('refused rows', () => {
     expect(await h.post('{"v":5}')).toMatchObject({ status: 200 })
   })
 
-  test('by the sink as well; each response is about its own records', async () => {
+  test('can be rejected by the sink; each response covers its own records', async () => {
     const written: string[] = []
     const h = await hook({
       async write(messages) {
@@ -169,8 +169,8 @@ describe('refused rows', () => {
   })
 })
 
-describe('when it is answered', () => {
-  test('not before the sink has it', async () => {
+describe('time of the response', () => {
+  test('after the sink has written the records', async () => {
     let release!: () => void
     const gate = new Promise<void>(resolve => (release = resolve))
     const h = await hook({ write: () => gate })
@@ -186,7 +186,7 @@ describe('when it is answered', () => {
     expect(await reply).toMatchObject({ status: 200 })
   })
 
-  test('at once: 202, and a stop still writes what was promised', async () => {
+  test('at once: 202, and a stop still writes the accepted records', async () => {
     let release!: () => void
     const gate = new Promise<void>(resolve => (release = resolve))
     const written: string[] = []
@@ -204,7 +204,7 @@ describe('when it is answered', () => {
     expect(written).toEqual(Array.from({ length: 700 }, (_, i) => String(i)))
   })
 
-  test('too late: 504, and the rows are written all the same', async () => {
+  test('timeout: 504, and the rows are still written', async () => {
     const written: string[] = []
     const h = await hook({
       config: { answer_timeout: 50, idempotency_key: { header: 'idempotency-key', required: false, ttl: 60_000, max: 10 } },
@@ -220,7 +220,7 @@ describe('when it is answered', () => {
     expect(written).toEqual(['1'])
   })
 
-  test('draining: what is under way is answered, what comes is turned away', async () => {
+  test('during a drain, pending requests get a response and new ones are rejected', async () => {
     let release!: () => void
     const gate = new Promise<void>(resolve => (release = resolve))
     const h = await hook({ write: () => gate })
@@ -236,7 +236,7 @@ describe('when it is answered', () => {
     await expect(h.post('3')).rejects.toThrow()
   })
 
-  test('a sender in the middle of its body does not hold up the end', async () => {
+  test('a sender in the middle of its body does not delay the end', async () => {
     const h = await hook({ shutdownTimeout: 60_000 })
     const dribble = raw(h.port, 'POST /in HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n[')
     await new Promise(resolve => setTimeout(resolve, 50))
@@ -256,7 +256,7 @@ describe('when it is answered', () => {
 describe('idempotency key', () => {
   const idempotency_key = { header: 'Idempotency-Key', required: true, ttl: 60_000, max: 100 }
 
-  test('a repeat gets the same answer, whenever it comes, and nothing is written twice', async () => {
+  test('a repeated request gets the same response at any time, and its records are written once', async () => {
     const h = await hook({ config: { idempotency_key }, transforms: [positive] })
     const body = '[{"v":1},{"v":-1}]'
     const together = await Promise.all([1, 2, 3].map(() => h.post(body, { 'idempotency-key': 'k' })))
@@ -272,7 +272,7 @@ describe('idempotency key', () => {
     expect(await h.post('{"v":9}', { 'idempotency-key': 'k2' })).toMatchObject({ status: 200 })
   })
 
-  test('an answer that is forgotten before its ttl is logged once, with what to set', async () => {
+  test('a response that is removed before its ttl is logged once, with the setting to change', async () => {
     const lines: string[] = []
     const config = { idempotency_key: { ...idempotency_key, max: 1 } }
     const h = await hook({ config, log: line => lines.push(line) })
@@ -280,7 +280,7 @@ describe('idempotency key', () => {
     expect(lines.filter(l => /removed the response for an idempotency key.*raise max or shorten ttl/.test(l))).toHaveLength(1)
   })
 
-  test('messages carry it, with the index of the row', async () => {
+  test('messages contain the key, with the index of the row', async () => {
     const seen: unknown[] = []
     const h = await hook({
       config: { idempotency_key, headers: ['X-Request-Id'] },
@@ -304,7 +304,7 @@ describe('signed requests', () => {
     'webhook-signature': new Webhook(secret).sign(id, at, body),
   })
 
-  test("the guide's first example: a replay is known, whatever unsigned header it has", async () => {
+  test('the first example of the guide: a replay is recognized, whatever its unsigned headers', async () => {
     const guide = readFileSync(new URL('../../../docs/guide/webhooks.md', import.meta.url), 'utf8')
     const [, yaml] = /```yaml\n([\s\S]*?)```/.exec(guide)!
     const { auth } = (parse(yaml) as { sources: [{ http: PartialConfig }] }).sources[0].http
@@ -318,7 +318,7 @@ describe('signed requests', () => {
     expect(await h.post(body, headers)).toMatchObject({ status: 200, body: { accepted: 1 } })
     for (const key of ['k1', 'k2']) expect(await h.post(body, { ...headers, 'idempotency-key': key })).toMatchObject({ status: 200 })
     expect(values(h)).toEqual([body])
-    // Another try of the sender: signed anew, with the same id.
+    // A retry of the sender: signed again, with the same id.
     expect(await h.post(body, standard('msg_1', body, new Date(Date.now() - 5000)))).toMatchObject({ status: 200 })
     expect(values(h)).toEqual([body])
     expect(await h.post(body, standard('msg_2', body))).toMatchObject({ status: 200 })
@@ -339,7 +339,7 @@ describe('signed requests', () => {
     }
   })
 
-  test('a replay of what could not be written yet is another try', async () => {
+  test('a replay of a request that failed to be written is a new attempt', async () => {
     let broken = true
     const h = await hook({
       config: { auth: github, answer_timeout: 60_000 },
@@ -351,7 +351,7 @@ describe('signed requests', () => {
     for (const reply of await Promise.all(both)) expect(reply).toMatchObject({ status: 200 })
   })
 
-  test('a refusal is counted and logged with its reason, and without secrets', async () => {
+  test('a rejection is counted and logged with its reason, without secrets', async () => {
     const lines: string[] = []
     const h = await hook({ config: { auth: github }, log: line => lines.push(line) })
     const good = await githubSign('s3cret', '1')
@@ -363,7 +363,7 @@ describe('signed requests', () => {
     expect(h.counter('http_auth_failures_total', { reason: 'wrong_signature' })).toBe(3)
     expect(h.counter('http_auth_failures_total', { reason: 'malformed_signature' })).toBe(1)
     await h.close()
-    // The first of each reason, and at the end what was counted since.
+    // The first of each reason, and the count since then at the end.
     const refused = lines.filter(l => l.includes('request refused')).map(l => JSON.parse(l) as { reason: string; count: number })
     expect(refused.map(r => [r.reason, r.count])).toEqual([
       ['missing_header', 1],
@@ -390,7 +390,7 @@ describe('after a restart', () => {
     return n
   }
 
-  test('a replay of a signed request and a repeat of a key get the first answer; what was not written is written', async () => {
+  test('a replay of a signed request and a repeated key get the first response; records that were not written are written', async () => {
     const stateDir = tempDir()
     const body = '[{"v":1},{"v":-1}]'
     const replay = await signed(body)
@@ -415,7 +415,7 @@ describe('after a restart', () => {
     expect(values(second)).toEqual(['{"v":4}'])
   })
 
-  test('the answer is on disk before it is sent: a process that is killed then has kept it', async () => {
+  test('the response is on disk before it is sent, so a process killed right after it still has it', async () => {
     const stateDir = tempDir()
     const first = await hook({ stateDir, config: { auth: github } })
     const bodies = Array.from({ length: 50 }, (_, i) => `{"v":${i}}`)
@@ -427,7 +427,7 @@ describe('after a restart', () => {
     expect(values(second)).toEqual([])
   })
 
-  test('remember: memory forgets, and keeps no file', async () => {
+  test('remember: memory keeps no responses across restarts, and no file', async () => {
     const stateDir = tempDir()
     const config: PartialConfig = { auth: github, remember: 'memory' }
     const first = await hook({ stateDir, config })
@@ -439,7 +439,7 @@ describe('after a restart', () => {
     expect(readdirSync(stateDir)).toEqual([])
   })
 
-  test('a state directory that cannot be used ends the start, with what to set', async () => {
+  test('an unusable state directory ends the start, with the setting to change', async () => {
     const stateDir = join(tempDir({ file: '' }), 'file', 'state')
     const [port] = await freePorts(1)
     process.env.RUNNER_STATE_DIR = stateDir
@@ -447,7 +447,7 @@ describe('after a restart', () => {
     await expect(made.open!(new AbortController().signal)).rejects.toThrow(/set RUNNER_STATE_DIR .* or set remember: memory/)
   })
 
-  test('a write that fails is logged once and counted, and the next one has it', async () => {
+  test('a write that fails is logged once and counted, and the next write includes its data', async () => {
     const stateDir = tempDir()
     const lines: string[] = []
     const first = await hook({ stateDir, config: { auth: github }, log: line => lines.push(line) })
@@ -462,7 +462,7 @@ describe('after a restart', () => {
     expect(kept(stateDir)).toBe(3)
   })
 
-  test('the end waits for a write that another process holds up', async () => {
+  test('the end waits for a write that is blocked by another process', async () => {
     process.env.RUNNER_STATE_DIR = tempDir()
     const errors: Error[] = []
     const journal = await RequestJournal.open(0, error => errors.push(error))
@@ -480,7 +480,7 @@ describe('after a restart', () => {
     other.close()
   })
 
-  test('what is forgotten in memory goes from the file, and a signed request forgotten early is logged once and counted', async () => {
+  test('entries removed from memory are removed from the file, and a signed request removed early is logged once and counted', async () => {
     const stateDir = tempDir()
     const lines: string[] = []
     const config: PartialConfig = { auth: github, idempotency_key: { ...idempotency_key, max: 2 } }
@@ -493,7 +493,7 @@ describe('after a restart', () => {
     expect(kept(stateDir)).toBe(2)
   })
 
-  test('explain says what holds', () => {
+  test('explain shows the guarantee', () => {
     const reason = (config: PartialConfig): string =>
       (source.reason as (c: HttpSourceConfig) => string)(sourceConfig({ port: 1, ...config }))
     expect(reason({})).not.toMatch(/known/)
@@ -506,7 +506,7 @@ describe('after a restart', () => {
 })
 
 describe('limits', () => {
-  test('more than may wait gets a 503 with Retry-After, and nothing of it is taken', async () => {
+  test('requests beyond the queue limit get a 503 with Retry-After, and no part of them is accepted', async () => {
     let release!: () => void
     const gate = new Promise<void>(resolve => (release = resolve))
     const written: string[] = []
@@ -529,7 +529,7 @@ describe('limits', () => {
     expect(await h.post('[1,2,3,4,5,6,7,8,9,10,11,12]')).toMatchObject({ status: 200 })
   })
 
-  test('a thousand requests at once', async () => {
+  test('a thousand requests at once are processed', async () => {
     const h = await hook()
     const replies = await Promise.all(Array.from({ length: 1000 }, (_, i) => h.post(String(i))))
     expect(replies.every(r => r.status === 200)).toBe(true)
@@ -540,7 +540,7 @@ describe('limits', () => {
     ).toEqual(Array.from({ length: 1000 }, (_, i) => i))
   })
 
-  test('100 MB get a 413 and are not kept, declared or not', async () => {
+  test('100 MB get a 413 and are not buffered, with or without a declared length', async () => {
     const h = await hook()
     const chunk = Buffer.alloc(1024 * 1024, 0x20)
     const before = process.memoryUsage().arrayBuffers
@@ -561,7 +561,7 @@ describe('limits', () => {
     expect(await h.post('1')).toMatchObject({ status: 200 })
   })
 
-  test('a body that is shorter than it says is not taken; behind one that is longer the connection ends', async () => {
+  test('a body shorter than declared is rejected; after a longer one the connection ends', async () => {
     const h = await hook()
     await raw(h.port, 'POST /in HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n[1]', true)
     const longer = await raw(h.port, 'POST /in HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\n\r\n2garbage\r\n\r\n')
@@ -575,7 +575,7 @@ describe('limits', () => {
     expect(values(h)).toEqual(['2'])
   })
 
-  test('other methods, other paths, packed bodies', async () => {
+  test('other methods, other paths and compressed bodies are rejected', async () => {
     const h = await hook({ config: { methods: ['POST', 'PUT'] } })
     const get = await fetch(h.url)
     expect([get.status, get.headers.get('allow')]).toEqual([405, 'POST, PUT'])
@@ -584,7 +584,7 @@ describe('limits', () => {
     expect(await h.post('1', { 'content-encoding': 'gzip' })).toMatchObject({ status: 415 })
   })
 
-  test('without a token: 401 before anything is read', async () => {
+  test('a request without a token gets a 401 before its body is read', async () => {
     const h = await hook({ config: { auth: { bearer: ['t'] } } })
     const declared = await raw(h.port, `POST /in HTTP/1.1\r\nhost: localhost\r\ncontent-length: ${100 * 1024 * 1024}\r\n\r\n`)
     expect(declared).toMatch(/^HTTP\/1.1 401 /)
@@ -592,7 +592,7 @@ describe('limits', () => {
   })
 })
 
-/** Sends bytes and collects what comes back until the peer closes; `hangUp`: closes by itself instead. */
+/** Sends bytes and collects the response until the peer closes; `hangUp`: closes by itself instead. */
 function raw(port: number, text: string, hangUp = false): Promise<string> {
   return new Promise((resolve, reject) => {
     let got = ''
@@ -621,7 +621,7 @@ test('check', async () => {
   ])
 })
 
-test('limits.depth is the bound of a row, whatever it lies in', async () => {
+test('limits.depth limits each row, independent of the nesting around it', async () => {
   const nested = (depth: number): string => `${'['.repeat(depth)}1${']'.repeat(depth)}`
   const h = await hook({ depth: 300, config: { field: 'a.rows' } })
   const send = async (depth: number): Promise<number> => (await h.post(`{"a":{"rows":[${nested(depth)}]}}`)).status

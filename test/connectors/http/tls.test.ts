@@ -1,4 +1,4 @@
-/** TLS settings of the sink, on servers with a private CA that ask for client certificates. */
+/** TLS settings of the sink, on servers with a private CA that require client certificates. */
 import { readFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:https'
 import type { AddressInfo } from 'node:net'
@@ -11,7 +11,7 @@ import { runRunner, tempDir } from '../../support/runner.ts'
 
 const dir = tempDir()
 const file = (name: string): string => join(dir, name)
-/** What arrived: the body, and the name in the client certificate. */
+/** The received body, and the name in the client certificate. */
 const got: [body: string, client: string | undefined][] = []
 let server: Server
 let url: string
@@ -56,7 +56,7 @@ retry: { initial_delay: 1ms }
 }
 
 describe('http sink', () => {
-  test('a private CA and a client certificate with an encrypted key; a 503, a 204 and a dead letter', async () => {
+  test('a private CA and a client certificate with an encrypted key work; so do a 503, a 204 and a dead letter', async () => {
     answers.push({ status: 503 }, { status: 204 }, { status: 400, body: 'no' })
     const settings = `tls_ca: ${file('ca.pem')}, tls_cert: ${file('client.pem')}, tls_key: ${file('client.encrypted.key')}, tls_key_password: secret-of-key, concurrency: 1`
     const { code, stderr } = await run(settings, '{"n":1}\n{"n":2}\n')
@@ -71,7 +71,7 @@ describe('http sink', () => {
     expect(stderr).toContain('"dead":1')
   })
 
-  test('without the CA: exit 3, with the setting to change; tls_insecure_skip_verify connects', async () => {
+  test('without the CA: exit code 3, with the setting to change; tls_insecure_skip_verify connects', async () => {
     const { code, stderr } = await run('method: POST')
     expect({ code, got }).toEqual({ code: 3, got: [] })
     expect(stderr).toContain('set tls_ca to a PEM file with the certificate of that CA')
@@ -79,7 +79,7 @@ describe('http sink', () => {
     expect(got).toEqual([['{"n":1}', undefined]])
   })
 
-  test('a file that is missing stops the start', async () => {
+  test('a missing file stops the start', async () => {
     const { code, stderr } = await run('tls_ca: /missing.pem')
     expect({ code, got }).toEqual({ code: 3, got: [] })
     expect(stderr).toContain('cannot read tls_ca')

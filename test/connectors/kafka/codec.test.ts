@@ -58,7 +58,7 @@ test('CRC-32C gives the published check value, at any alignment', () => {
 })
 
 describe.each(COMPRESSIONS)('%s', compression => {
-  test('what is written is read: keys, values, headers and times of any kind', () => {
+  test('written records are read back: keys, values, headers and times of any kind', () => {
     fc.assert(
       fc.property(fc.array(outRecord, { minLength: 1, maxLength: 40 }), fc.integer({ min: 0, max: 2 ** 50 }), (records, base) => {
         const messages = read(encode(records, compression, base))
@@ -79,7 +79,7 @@ describe.each(COMPRESSIONS)('%s', compression => {
     )
   })
 
-  test('a damaged batch never throws and never stalls: it is one failed message, or the damage is outside the CRC', () => {
+  test('a damaged batch neither throws nor stalls: it is one failed message, or the damage is outside the CRC', () => {
     const set = encode([record('first', { key: 'k' }), record('x'.repeat(500)), record(null)], compression, 100)
     for (let at = 12; at < set.length; at++) {
       const damaged = Buffer.from(set)
@@ -99,7 +99,7 @@ describe.each(COMPRESSIONS)('%s', compression => {
     }
   })
 
-  test('data that does not unpack is an error, not garbage', () => {
+  test('data that does not decompress is an error', () => {
     if (compression === 'none') return
     expect(() =>
       decompress(['none', 'gzip', 'snappy', 'lz4', 'zstd'].indexOf(compression), Buffer.from('this was never compressed')),
@@ -124,20 +124,20 @@ test('an unknown compression fails only its batch; the batches around it are rea
   expect(messages[1].payload!.equals(strange)).toBe(true)
 })
 
-test('the record format of ancient brokers fails the message, not the reader', () => {
+test('a record format of old brokers fails the message, not the reader', () => {
   const old = encode([record('b')], 'none', 1)
   old[16] = 1
   const messages = read(Buffer.concat([old, encode([record('c')], 'none', 2)]))
   expect(messages.map(m => m.failure?.message)).toEqual([expect.stringMatching(/record format v1/), undefined])
 })
 
-test('a set that ends in the middle of a batch gives the whole ones', () => {
+test('a set that ends in the middle of a batch gives its complete batches', () => {
   const set = Buffer.concat([encode([record('a')], 'none', 0), encode([record('b')], 'none', 1)])
   const first = encode([record('a')], 'none', 0).length
   for (let size = 0; size < set.length; size++) expect(read(set.subarray(0, size))).toHaveLength(size < first ? 0 : 1)
 })
 
-test('records before the asked offset are left out; the set is handed out batch by batch', () => {
+test('records before the requested offset are omitted; the set is returned batch by batch', () => {
   const set = Buffer.concat(
     [0, 10, 20].map(base =>
       encode(
@@ -160,7 +160,7 @@ test('records before the asked offset are left out; the set is handed out batch 
   expect(reader.nextOffset).toBe(30)
 })
 
-test('aborted transactions are left out by their markers, whatever lies between', () => {
+test('records of aborted transactions are omitted by their markers, whatever lies between', () => {
   const data = (producerId: number, base: number, value: string): Buffer => {
     const set = encode([record(value)], 'none', base, true)
     set.writeBigInt64BE(BigInt(producerId), 43)
@@ -194,7 +194,7 @@ test('aborted transactions are left out by their markers, whatever lies between'
   expect(new SetReader(set, 0, origin, undefined).read(Infinity).messages).toHaveLength(5)
 })
 
-test('the header says what the broker needs: count, times, producer, sequence, attributes', () => {
+test('the header has the fields that the broker needs: count, times, producer, sequence, attributes', () => {
   const set = encode([record('a', { time: 50 }), record('b', { time: 20 }), record('c', { time: 70 })], 'zstd', 9, true)
   expect(batchHeader(set, 0)).toEqual({
     at: 0,
@@ -211,7 +211,7 @@ test('the header says what the broker needs: count, times, producer, sequence, a
   expect(set.readInt32BE(57)).toBe(3)
 })
 
-test('LZ4: the walk finds exactly how much frames hold', () => {
+test('LZ4: the uncompressed size of frames is computed exactly', () => {
   const parts = fc.array(
     fc.oneof(
       fc.uint8Array({ maxLength: 2000 }),
@@ -231,7 +231,7 @@ test('LZ4: the walk finds exactly how much frames hold', () => {
 })
 
 test.each(COMPRESSIONS.slice(1))(
-  '%s: a batch that holds more than limits.batch is dead-lettered as it came, and the next one is read',
+  '%s: a batch larger than limits.batch is dead-lettered with its original bytes, and the next one is read',
   compression => {
     const release = useLimits({ batch: 1000 })
     try {
@@ -247,7 +247,7 @@ test.each(COMPRESSIONS.slice(1))(
   },
 )
 
-test('a batch of many records comes in portions, with the same records', () => {
+test('a large batch is returned in portions, with the same records', () => {
   const set = encode(
     Array.from({ length: 25_001 }, (_, i) => record(String(i))),
     'gzip',

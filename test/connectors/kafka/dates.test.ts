@@ -1,4 +1,4 @@
-/** Dates that a topic of Kafka 4 rejects or deletes at once: nothing ends, nothing is lost without a word. */
+/** Dates that a topic of Kafka 4 rejects or deletes at once: the run continues, and no record is lost silently. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -33,7 +33,7 @@ dlq: { kafka: { topic: ${dlq} } }
   }
 }
 
-test('a daily bar of today is dated by its newest trade, which the broker takes', async () => {
+test("the timestamp of today's daily bar is that of its newest trade, and the broker accepts it", async () => {
   const now = Date.now()
   const { run, out } = await flow('daily', [{ symbol: 'A', price: 1, volume: 1, ts: now }], '{ bars: { interval: 1d } }')
   expect(run.code, run.stderr).toBe(0)
@@ -42,7 +42,7 @@ test('a daily bar of today is dated by its newest trade, which the broker takes'
 
 const ahead = { timestamp: '2199-06-01T00:00:00Z', producer_service: 'x', data: { a: 1 } }
 
-test('a record dated too far ahead goes to the dead-letter queue, whose record is dated now', async () => {
+test('a record with a timestamp too far in the future goes to the dead-letter queue with the current time', async () => {
   const before = Date.now()
   const { run, out, dlq } = await flow(
     'ahead',
@@ -57,14 +57,14 @@ test('a record dated too far ahead goes to the dead-letter queue, whose record i
   expect(run.stderr).toMatch(/rejects records dated more than 1h in the future.*2199-06-01.*timestamp: record/)
 })
 
-test.each(['record', 'now'])('with timestamp: %s it is written', async timestamp => {
+test.each(['record', 'now'])('with timestamp: %s the record is written', async timestamp => {
   const { run, out, dlq } = await flow('ahead', [ahead], '{ envelope: { unwrap: true } }', `, timestamp: ${timestamp}`)
   expect(run.code, run.stderr).toBe(0)
   expect([out.length, dlq.length]).toEqual([1, 0])
   expect(Math.abs(out[0].time - Date.now())).toBeLessThan(HOUR)
 })
 
-test('a record older than the retention is written, and one warning says that it will be deleted', async () => {
+test('a record older than the retention is written, and one warning reports that it will be deleted', async () => {
   const old = [1, 2, 3].map(a => ({ timestamp: '2020-01-01T00:00:00Z', producer_service: 'x', data: { a } }))
   const { run, written } = await flow('old', old, '{ envelope: { unwrap: true } }', '', { 'retention.ms': String(24 * HOUR) })
   expect(run.code, run.stderr).toBe(0)
@@ -73,7 +73,7 @@ test('a record older than the retention is written, and one warning says that it
   expect(run.stderr.match(/older than retention.ms/g)).toHaveLength(1)
 })
 
-test('a dead letter of an old record is dated by its death, with the time of the record in a header', async () => {
+test('the timestamp of a dead letter is the time of the failure, and a header has the time of the record', async () => {
   const before = Date.now()
   const old = { timestamp: '2020-01-01T00:00:00Z', producer_service: 'x', data: { symbol: 'A', price: 'bad', volume: 1, ts: 1 } }
   const { run, dlq } = await flow('dead', [old], '{ envelope: { unwrap: true } }, { bars: { interval: 1m } }')
@@ -82,7 +82,7 @@ test('a dead letter of an old record is dated by its death, with the time of the
   expect(dlq[0].headers!.find(([name]) => name === 'source_timestamp')?.[1]?.toString()).toBe(String(Date.UTC(2020, 0, 1)))
 })
 
-test('check says which dates the topic rejects and deletes, and nothing where it takes all or the sink dates records itself', async () => {
+test('check reports the timestamps that the topic rejects and deletes, except where it accepts all or the sink sets the time', async () => {
   const strict = await createTopic(unique('strict'), {
     config: { 'message.timestamp.after.max.ms': String(HOUR), 'retention.ms': String(24 * HOUR) },
   })
@@ -106,7 +106,7 @@ dlq: { kafka: { topic: ${strict} } }
   expect(await dates(open, 'event')).toEqual([])
 })
 
-test('check compares what the input topics hold with what the output topic accepts and keeps', async () => {
+test('check compares the timestamps in the input topics with those that the output topic accepts and keeps', async () => {
   const output = await createTopic(unique('compared'), {
     config: {
       'message.timestamp.after.max.ms': String(HOUR),

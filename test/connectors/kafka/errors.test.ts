@@ -3,9 +3,9 @@ import { connectionBroke, toPipelineError } from '../../../src/connectors/kafka/
 import { Connections } from '../../../src/connectors/kafka/client/connections.ts'
 import { testLog } from './make.ts'
 
-test('a request on a connection that broke after it was handed out is tried again', async () => {
+test('a request on a connection that closed after it was acquired is retried', async () => {
   const connections = new Connections({ brokers: [], clientId: 'test', log: testLog })
-  // What kafkajs itself says, so that another wording of it is noticed.
+  // The original message of kafkajs, so that a changed wording is detected.
   const broker = connections.create({ host: '127.0.0.1', port: 1 })
   const error: unknown = await broker.metadata([]).catch((e: unknown) => e)
   expect(connectionBroke(error)).toBe(true)
@@ -13,6 +13,6 @@ test('a request on a connection that broke after it was handed out is tried agai
   connections.close()
 })
 
-test('a mistake in a program is not tried again', () => {
+test('a programming error is not retried', () => {
   expect(toPipelineError(new TypeError('x is undefined'), 'ask').retryable).toBe(false)
 })

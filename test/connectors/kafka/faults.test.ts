@@ -1,4 +1,4 @@
-/** The broker is killed, frozen and cut off while we write, read and commit. What arrived is counted by kcat, never by us. */
+/** The broker is killed, frozen and disconnected during writes, reads and commits. kcat counts the records, not the runner. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Driver, type LogTransaction, type OutRecord, tpKey } from '../../../src/connectors/kafka/driver.ts'
@@ -38,7 +38,7 @@ const record = (topic: string, n: number, partition: number): OutRecord => ({
 })
 const number = (value: Buffer | null): number => Number.parseInt(value!.toString(), 10)
 
-test('an idempotent producer through two kills and a freeze: every record once, in order', async () => {
+test('idempotent producer, two kills and a freeze: every record once, in order', async () => {
   const topic = await createTopic(undefined, { partitions: 3, brokers: kafka.brokers })
   const producer = await driver().producer({ compression: 'zstd', lingerMs: 2, batchSize: 16_384, idempotent: true, acks: -1 })
   let sent = 0
@@ -77,7 +77,7 @@ test('an idempotent producer through two kills and a freeze: every record once, 
   }
 })
 
-test('a consumer through a kill: nothing skipped, and not healthy meanwhile', async () => {
+test('consumer, one kill: no record skipped, and the consumer is unhealthy meanwhile', async () => {
   const topic = await createTopic(undefined, { partitions: 2, brokers: kafka.brokers })
   const d = driver()
   const producer = await d.producer({ compression: 'none', lingerMs: 0, batchSize: 16_384, idempotent: true, acks: -1 })
@@ -133,7 +133,7 @@ test('a consumer through a kill: nothing skipped, and not healthy meanwhile', as
   await consumer.close()
 })
 
-test('transactions through a kill and a freeze: the copy is exact, the position too', async () => {
+test('transactions, a kill and a freeze: the copy and the position are exact', async () => {
   const [input, output] = [
     await createTopic(undefined, { brokers: kafka.brokers }),
     await createTopic(undefined, { partitions: 2, brokers: kafka.brokers }),
@@ -192,7 +192,7 @@ test('transactions through a kill and a freeze: the copy is exact, the position 
   expect(end.get(`${input}/0`)?.offset).toBe(COUNT)
 })
 
-test('a member that is cut off for longer than its session loses its partitions, says so at once, and comes back', {
+test('a member cut off for longer than its session loses its partitions, reports it at once, and rejoins', {
   timeout: 90_000,
 }, async () => {
   const [port] = await freePorts(1)

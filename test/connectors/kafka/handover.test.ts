@@ -17,7 +17,7 @@ class Amnesiac extends Cluster {
       : super.retry(doing, ...rest)
 }
 
-test('a partition is handed over once, and read although the start of another one cannot be found yet', async () => {
+test('a partition is assigned once, and is read although the start of another one cannot be found yet', async () => {
   const driver = makeDriver({ brokers: brokers() })
   const topic = await newTopic(driver, 2)
   await produce(driver, [record(topic, 'a', { partition: 0 }), record(topic, 'b', { partition: 1 })])

@@ -3,7 +3,7 @@ import { heartbeats } from '../../../src/connectors/kafka/client/consume/heartbe
 
 afterEach(() => vi.useRealTimers())
 
-test('a session is kept while something else that was asked beside the beats is not answered', async () => {
+test('a session is kept while another request beside the heartbeats has no response', async () => {
   vi.useFakeTimers()
   // A frozen broker that is not the coordinator does this to the one that looks for new partitions.
   const silent = new Promise<void>(() => {})

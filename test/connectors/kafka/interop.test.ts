@@ -1,4 +1,4 @@
-/** What we write others read, what others write we read, in every compression: kcat (librdkafka) and Apache's Java client. */
+/** Other clients read the records of the runner and vice versa, in every compression: kcat (librdkafka) and Apache's Java client. */
 import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -50,7 +50,7 @@ async function readAll(topic: string, partitions: number): Promise<Message[]> {
 const number = (text: unknown): number => Number((text as string).split(' ')[1])
 
 describe.each(COMPRESSIONS)('%s', compression => {
-  test('kcat reads every record of ours, with its CRC checked', async () => {
+  test('kcat reads every record of the runner, with its CRC checked', async () => {
     const topic = await createTopic(undefined, { partitions: 3 })
     await write(topic, compression)
     const found = await consumeAll(topic, { headers: true })
@@ -67,7 +67,7 @@ describe.each(COMPRESSIONS)('%s', compression => {
     }
   })
 
-  test('we read every record of kcat', async () => {
+  test('the runner reads every record of kcat', async () => {
     const topic = await createTopic()
     const file = join(dir, compression)
     writeFileSync(file, Array.from({ length: COUNT }, (_, i) => `key-${i % 100}|${value(i)}\n`).join(''))
@@ -79,7 +79,7 @@ describe.each(COMPRESSIONS)('%s', compression => {
   })
 })
 
-test("Java reads ours in every compression; we read Java's, and put keys where it does", async () => {
+test('Java reads the records of the runner in every compression and vice versa, and both choose the same partitions', async () => {
   const topics = async () =>
     Promise.all(COMPRESSIONS.map(async c => ({ topic: await createTopic(undefined, { partitions: 7 }), compression: c })))
   const [ours, theirs] = [await topics(), await topics()]

@@ -8,9 +8,9 @@ import { fakeContext } from '../../../src/testing/conformance/context.ts'
 
 afterEach(() => vi.useRealTimers())
 
-test('the wait for a partition without a leader ends, although the brokers respond', async () => {
+test('the wait for a partition without a leader ends, even if the brokers respond', async () => {
   vi.useFakeTimers()
-  // What brokers say of a topic whose only replica is down.
+  // The metadata of a topic whose only replica is down.
   const partitions = [{ partition: 0, leader: -1 }]
   const cluster = {
     cached: () => partitions,
@@ -33,7 +33,7 @@ test('the wait for a partition without a leader ends, although the brokers respo
   await failed
 })
 
-test('a leader that cannot be connected to is looked up again: another broker may lead', async () => {
+test('a leader that is unreachable is looked up again, because another broker may be the leader', async () => {
   const cluster = new Cluster({ brokers: ['a:1'], clientId: 'test', log: fakeContext('out').log })
   const leaders = [2, 3]
   const asked = {

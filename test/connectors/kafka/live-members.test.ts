@@ -1,4 +1,4 @@
-/** Who may take part in a group, as its leader decides it. */
+/** The members that a group leader accepts. */
 import { expect, test } from 'vitest'
 import type { LiveContent } from '../../../src/contract/plugin.ts'
 import {
@@ -25,30 +25,30 @@ const member = (id: string, content: LiveContent | undefined, generation = -1, t
 })
 const refused = (members: readonly Member[], leader = members[0].id): string[] => [...refusedMembers(members, leader).keys()].sort()
 
-test('members that do the same take part, and those that do not say', () => {
+test('members with equal content and members without content are accepted', () => {
   expect(refused([member('a', live('x')), member('b', live('x')), member('c', undefined), member('d', live('x'), 3)])).toEqual([])
 })
 
-test('the member that was first stays, independent of the leader', () => {
+test('the first member stays, independent of the leader', () => {
   const members = [member('a', live('new')), member('b', live('old'), 7), member('c', live('old'), 7), member('d', live('new'))]
   for (const leader of ['a', 'b', 'c', 'd']) expect(refused(members, leader)).toEqual(['a', 'd'])
 })
 
-test('of newcomers only, the leader and those that do the same', () => {
+test('of new members only, the leader and those with its content stay', () => {
   const members = [member('a', live('x')), member('b', live('y')), member('c', live('x'))]
   expect(refused(members, 'b')).toEqual(['a', 'c'])
   expect(refused(members, 'c')).toEqual(['b'])
 })
 
-test('two pipelines may use one group as long as they read other topics', () => {
+test('two pipelines may share a group if they read different topics', () => {
   const other = live('y', 'other.1')
   expect(refused([member('a', live('x')), member('b', other, -1, ['elsewhere'])])).toEqual([])
   expect(refused([member('a', live('x')), member('b', other, -1, ['elsewhere', 'in'])])).toEqual(['b'])
-  // One pipeline must do the same whatever it reads.
+  // All instances of a pipeline must have equal content, whatever they read.
   expect(refused([member('a', live('x')), member('b', live('y'), -1, ['elsewhere'])])).toEqual(['b'])
 })
 
-test('what a member does, and a refusal, survive the wire; a content of another kind is none', () => {
+test('content and rejection survive encoding; a content of another kind is ignored', () => {
   expect(decodeMember('a', encodeMember(['in'], [{ topic: 'in', partition: 1 }], 4, 'p', live('x')))).toEqual({
     ...member('a', live('x'), 4),
     owned: [{ topic: 'in', partition: 1 }],

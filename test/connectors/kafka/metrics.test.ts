@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { Meter } from '../../../src/connectors/kafka/metrics.ts'
 import { Meters } from '../../../src/runtime/telemetry/meters.ts'
 
-test('topics that records choose: the first 200 are counted by name, the others together, and no name of them is kept', () => {
+test('topics chosen by records: the first 200 are counted by name, the others together without their names', () => {
   const meters = new Meters('test')
   const meter = new Meter(meters)
   for (let i = 0; i < 1000; i++) meter.deliveryErrors(`t${i}`).inc()

@@ -10,7 +10,7 @@ test.each([
   [0.5, 0],
   [Number.NaN, 0],
   [Number.POSITIVE_INFINITY, 0],
-])('a record is dated in whole ms: %d => %d', (time, expected) => {
+])('a timestamp is a whole number of ms: %d => %d', (time, expected) => {
   expect(recordMaker(sinkConfig({ topic: 't' }))(new Message({ n: 1 }, null, time)).time).toBe(expected)
 })
 
@@ -19,7 +19,7 @@ const message = (value: object, headers: Header[] = []) =>
   Message.fromRecord(Buffer.from(JSON.stringify(value)), null, 5, headers, 0, origin)
 const made = (config: Partial<KafkaSinkConfig>, m: Message) => recordMaker(sinkConfig(config))(m)
 
-test('the topic is that of the source, of a field, or of the last header of a name that has a value', () => {
+test('the topic comes from the source, from a field, or from the last header of that name with a value', () => {
   const m = message({ to: 'a' }, [
     ['topic', 'first'],
     ['topic', 'last'],
@@ -40,7 +40,7 @@ test.each([
   expect(() => made({ topic_from: from }, message(value))).toThrow(new DataError(`the message has no topic (${from})`))
 })
 
-test.each(['__runner.bars.1.checkpoint', '__consumer_offsets'])('a message cannot choose the topic %s', to => {
+test.each(['__runner.bars.1.checkpoint', '__consumer_offsets'])('a message cannot select the topic %s', to => {
   for (const from of ['field:to', 'header:topic'])
     expect(() => made({ topic_from: from }, message({ to }, [['topic', to]]))).toThrow(
       new DataError(`the topic "${to}" (${from}) begins with __, as those of Kafka and the runner do; a message cannot choose it`),
@@ -58,7 +58,7 @@ test('headers of the config follow those of the record, which keep_headers keeps
   expect(made({ topic: 't', keep_headers: false }, m).headers).toBeUndefined()
 })
 
-test('the partition is the configured one, else the source one with keep_partition', () => {
+test('the partition is the configured one, or with keep_partition that of the source', () => {
   const m = message({})
   expect(made({ topic: 't', partition: 1 }, m).partition).toBe(1)
   expect(made({ topic: 't', keep_partition: true }, m).partition).toBe(3)

@@ -17,19 +17,19 @@ const java: [key: string, hash: number, of7: number, of12: number][] = [
   ['\u00ff\u0080', 321056892, 2, 0],
 ]
 
-test.each(java)('%s goes where Java puts it', (key, hash, of7, of12) => {
+test.each(java)('%s goes to the same partition as in Java', (key, hash, of7, of12) => {
   expect(murmur2(Buffer.from(key))).toBe(hash)
   expect([partitionOf(key, 7), partitionOf(Buffer.from(key), 12), partitionOf(key, 1)]).toEqual([of7, of12, 0])
 })
 
-test('bytes 0 to 255, every length', () => {
+test('bytes 0 to 255 and every length match Java', () => {
   const all = Buffer.from(Array.from({ length: 256 }, (_, i) => i))
   let chain = 0
   for (let n = 0; n <= 256; n++) chain = (chain * 31 + murmur2(all.subarray(0, n))) % 1_000_000_007
   expect(chain).toBe(-506885420)
 })
 
-test('keyless records get one of the partitions', () => {
+test('records without a key get one of the partitions', () => {
   const seen = new Set(Array.from({ length: 500 }, () => stickyPartition(4)))
   expect([...seen].toSorted()).toEqual([0, 1, 2, 3])
 })

@@ -110,7 +110,7 @@ describe.each([
     },
   })
 
-  test('a group reads on where its last member committed; the checkpoint wins over that', async () => {
+  test('a group continues after its last commit; the checkpoint has priority', async () => {
     const topic = await newTopic()
     await write(
       topic,
@@ -145,7 +145,7 @@ describe.each([
     await third.close!()
   })
 
-  test('a stretch of time is read from all partitions without a group, then the input ends', async () => {
+  test('a time range is read from all partitions without a group, then the input ends', async () => {
     const topic = await newTopic({ partitions: 3 })
     await write(
       topic,
@@ -185,7 +185,7 @@ describe.each([
     expect(found.map(m => m.keyBytes)).toEqual(messages.map(m => m.keyBytes))
   })
 
-  test('a record that can never be written is refused by its index in the batch, by client or broker; the rest is written', async () => {
+  test('a record that can never be written is rejected with its index in the batch, by client or broker; the others are written', async () => {
     const topic = await newTopic({ config: { 'max.message.bytes': '20000' } })
     const out = await sink({ topic, key: 'symbol', compression: 'none', headers: { producer: 'test' } })
     const messages = [
@@ -215,7 +215,7 @@ describe.each([
     expect(counts.get(`kafka_producer_queue_drops_total{topic=${topic}}`)).toBe(0)
   })
 
-  test('a dead letter that is too large is cut to what fits, and says so', async () => {
+  test('a dead letter that is too large is truncated, with a header', async () => {
     const topic = await newTopic({ config: { 'max.message.bytes': '20000' } })
     const out = await sink({ topic, compression: 'none' }, true)
     const payload = Buffer.from(Array.from({ length: 50_000 }, (_, i) => i % 251))
@@ -238,7 +238,7 @@ describe.each([
     expect(counts.get(`kafka_dlq_published_total{dlq_topic=${topic},source_topic=in,error_type=data}`)).toBe(2)
   })
 
-  test('topics, partitions and counters can follow the message', async () => {
+  test('topics, partitions and counters can depend on the message', async () => {
     const [a, b] = [await newTopic({ partitions: 2 }), await newTopic({ partitions: 2 })]
     const from = (topic: string, partition: number, value: object) =>
       Message.fromRecord(Buffer.from(JSON.stringify(value)), null, 5, [['to', b]], 0, {
@@ -267,7 +267,7 @@ describe.each([
     expect(counts.get(`kafka_messages_published_total{topic=${b},type=ticker,exchange=x}`)).toBe(2)
   })
 
-  test('topics that messages name are made when they are first seen, in a transaction too', async () => {
+  test('topics named by messages are created on first use, in a transaction too', async () => {
     const [a, b, c] = [unique('made'), unique('made'), await newTopic()]
     const to = (topic: string): Message => new Message({ topic })
     const out = await sink({ topic_from: 'field:topic', create_topics: true, partitions: 3 })
@@ -285,11 +285,11 @@ describe.each([
     const partitions = new Map((await handle.driver.topics()).map(t => [t.name, t.partitions]))
     expect([a, b, c].map(t => partitions.get(t))).toEqual([3, 3, 1])
     const count = async (topic: string) => (await Promise.all([0, 1, 2].map(p => contents(topic, p)))).flat().length
-    // Brokers mark a transaction as committed after they have said so.
+    // Brokers write the commit markers after they have acknowledged the commit.
     await eventually(async () => expect([await count(a), await count(b)]).toEqual([2, 1]))
   })
 
-  test('two users of one log share a driver, which lives as long as one of them', async () => {
+  test('two users of one log share a driver, which closes with the last of them', async () => {
     const again = await connect(sinkConfig({ brokers: address, topic: 'x' }), testLog)
     expect(again.driver).toBe(handle.driver)
     await again.release()
@@ -298,7 +298,7 @@ describe.each([
   })
 })
 
-test('on brokers a missing topic is said clearly, by the source and by the sink', async () => {
+test('a missing topic on a broker is reported by the source and by the sink', async () => {
   const topic = unique('missing')
   for (const range of [undefined, {}]) {
     const one = sourcePlugin.create(sourceConfig({ brokers: brokers(), topics: [topic] }), { ...fakeSourceContext('in'), range })
@@ -346,7 +346,7 @@ test.each(['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const)('the sink compress
   await handle.release()
 })
 
-test('check finds what the schema cannot say', () => {
+test('check reports errors beyond the schema', () => {
   const paths = (problems: { path: readonly (string | number)[] }[] = []): string[] => problems.map(p => p.path.join('.'))
   expect(paths(sourcePlugin.validateConfig!(sourceConfig({ topics: ['t'] })))).toEqual([])
   expect(paths(sourcePlugin.validateConfig!(sourceConfig({ topics: ['t'], brokers: 'localhost:9092, kafka-2:9092,[::1]:9092' })))).toEqual(

@@ -1,4 +1,4 @@
-/** Logins and TLS on a real broker, with certificates made for the occasion. */
+/** Authentication and TLS on a real broker, with certificates created for the test. */
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -161,7 +161,7 @@ test.each(['SCRAM-SHA-256', 'SCRAM-SHA-512'] as const)('%s', async mechanism => 
   expect(await refused(login(mechanism, 'nobody', 'secret'))).toBeInstanceOf(EnvironmentError)
 })
 
-test('OAUTHBEARER, with tokens from a token URL', async () => {
+test('OAUTHBEARER gets tokens from a token URL', async () => {
   await works(token('pw'))
   const wrong = await refused(token('wrong-3f'))
   expect(wrong).toBeInstanceOf(EnvironmentError)
@@ -170,7 +170,7 @@ test('OAUTHBEARER, with tokens from a token URL', async () => {
   expect(bad).toBeInstanceOf(EnvironmentError)
 })
 
-test('TLS with a login; certificates are checked', async () => {
+test('TLS with credentials works, and certificates are verified', async () => {
   await works(secure())
   for (const [own, text] of [
     [{ tls_ca: '' }, /not signed by a trusted CA .*; set tls_ca/],
@@ -186,7 +186,7 @@ test('TLS with a login; certificates are checked', async () => {
   expect(missing.message).toMatch(/cannot read tls_ca/)
 })
 
-test('TLS with a certificate of the client', async () => {
+test('TLS with a client certificate', async () => {
   const tls = { brokers: `127.0.0.1:${ports.tls}`, security_protocol: 'SSL', tls_ca: path('ca.pem') } as const
   await works(config({ ...tls, tls_cert: path('client.pem'), tls_key: path('client.key') }))
   const without = await refused(config(tls))
@@ -194,7 +194,7 @@ test('TLS with a certificate of the client', async () => {
   expect(without.message).toMatch(/client certificate.*set tls_cert and tls_key/)
 })
 
-test('the wrong protocol for a port is said, not waited for', async () => {
+test('a wrong protocol for a port is reported without waiting for a timeout', async () => {
   const plain = await refused(config({ brokers: kafka.brokers, security_protocol: 'SSL', tls_ca: path('ca.pem') }))
   expect(plain).toBeInstanceOf(EnvironmentError)
   expect(plain.message).toMatch(/TLS.*set security_protocol: PLAINTEXT/)

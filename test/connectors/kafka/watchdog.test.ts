@@ -5,7 +5,7 @@ import { PartitionState } from '../../../src/connectors/kafka/client/consume/par
 
 afterEach(() => vi.useRealTimers())
 
-test('a fetch that is neither answered nor failed is given up after 20 s, loudly, and made again', async () => {
+test('a fetch without a response or an error is abandoned after 20 s with a log message, and repeated', async () => {
   vi.useFakeTimers()
   let asked = 0
   let resets = 0

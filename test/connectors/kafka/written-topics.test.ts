@@ -17,7 +17,7 @@ const log = Object.assign(Object.create(testLog) as Logger, {
 })
 const written = (): WrittenTopics => new WrittenTopics(watch, cluster, log)
 const deleteTopic = (topic: string): Promise<void> => withAdmin(admin => admin.deleteTopics({ topics: [topic] }))
-/** Until a look has found what the brokers say; each is two requests, so nothing depends on how long they take. */
+/** Waits until a check has read the metadata; each check is two requests, so timing has no effect. */
 async function lookUntil(done: () => boolean): Promise<void> {
   do await watch.look()
   while (!done())
@@ -32,7 +32,7 @@ beforeEach(() => {
 })
 afterAll(() => cluster.close())
 
-test('a topic that never existed is not reported, before and after it is created; once it is deleted, it is', async () => {
+test('a topic that never existed is not reported, before and after its creation; a deleted one is reported', async () => {
   const topic = unique('later')
   const outputs = written()
   outputs.add(topic, false)
@@ -49,7 +49,7 @@ test('a topic that never existed is not reported, before and after it is created
   watch.close()
 })
 
-test('a topic that the broker created at the first write is not reported before the next look', async () => {
+test('a topic that the broker creates at the first write is not reported before the next check', async () => {
   const topic = unique('created')
   const [sink, producer] = [written(), written()]
   sink.add(topic, false)
@@ -62,7 +62,7 @@ test('a topic that the broker created at the first write is not reported before 
   watch.close()
 })
 
-test('a topic that existed is reported before the first write; each change is logged once for all who write to it', async () => {
+test('a topic that existed is reported before the first write; each change is logged once for all writers', async () => {
   const topic = await createTopic(unique('out'))
   const [sink, producer] = [written(), written()]
   sink.add(topic)

@@ -32,7 +32,7 @@ sinkConformance('memory', {
 })
 
 describe('memory', () => {
-  test('what a test pushes arrives with key, time, headers and bytes; push and end wake a waiting read', async () => {
+  test('a pushed record arrives with key, time, headers and bytes; push and end wake a waiting read', async () => {
     const name = fresh()
     const source = memorySource.create({ channel: name, format: 'json', batch_size: 10 }, fakeSourceContext('memory'))
     await source.open!(signal)
@@ -49,7 +49,7 @@ describe('memory', () => {
     expect(await end).toBe(null)
   })
 
-  test('what a sink writes can be taken once, and read on by a source: bytes, key bytes and headers unchanged', async () => {
+  test('records of a sink can be taken once, and read again by a source: bytes, key bytes and headers unchanged', async () => {
     const name = fresh()
     const sink = memorySink.create({ channel: name }, fakeContext('memory'))
     const origin: Origin = { lane: 'x', source: 'x', format: 'json' }
@@ -67,7 +67,7 @@ describe('memory', () => {
     expect((await readAll(source))[0].messages.map(m => m.value)).toEqual([Buffer.from('{ }'), null])
   })
 
-  test('a removed channel begins anew', () => {
+  test('a removed channel starts empty', () => {
     const name = fresh()
     channel(name).push({ value: 1 })
     removeChannel(name)

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { database, sql } from '../../support/postgres.ts'
 import { runRunner, tempDir } from '../../support/runner.ts'
 
-test.each(['server', 'pglite'])('applies files once, in order, each as a whole (%s)', async kind => {
+test.each(['server', 'pglite'])('each file is applied once, in order, in one transaction (%s)', async kind => {
   const dsn = kind === 'server' ? await database() : undefined
   const cwd = tempDir({
     '02_rows.sql': "insert into t values (1, 'a;b'); -- ;\ninsert into t values (2, $$x;y$$);",
@@ -22,7 +22,7 @@ test.each(['server', 'pglite'])('applies files once, in order, each as a whole (
   if (dsn !== undefined) expect(await sql(dsn, 'select note from t order by id')).toEqual([{ note: 'a;b' }, { note: 'x;y' }])
 })
 
-test('a file that fails leaves nothing behind, and says where', async () => {
+test('a file that fails is rolled back and named', async () => {
   const dsn = await database()
   const cwd = tempDir({ 'a.sql': 'create table x (id int);\n\ninsert into nowhere values (1);' })
   const failed = await runRunner(['sql', 'apply', 'a.sql', '--dsn', dsn], { cwd })
@@ -36,7 +36,7 @@ test('a file that fails leaves nothing behind, and says where', async () => {
   expect((await runRunner(['sql', 'apply', '--help'])).stdout).toMatch(/Example:/)
 })
 
-test('the login does not decide where things go: one called like a schema of the files, and any other, apply each file once', async () => {
+test('the target schema is independent of the login: any login, also one named like a schema of the files, applies each file once', async () => {
   const dsn = await database()
   const name = new URL(dsn).pathname.slice(1)
   await sql(
@@ -87,7 +87,7 @@ test('the login does not decide where things go: one called like a schema of the
   expect(await outcomes(app, '--schema', 'app')).toEqual([0, 'app', ['unchanged', 'unchanged']])
 })
 
-test('--wait gives a database time to answer', async () => {
+test('--wait waits for the database to respond', async () => {
   const cwd = tempDir({ 'a.sql': 'select 1;' })
   const started = performance.now()
   const away = await runRunner(['sql', 'apply', 'a.sql', '--dsn', 'postgres://u@127.0.0.1:1/x', '--wait', '1500ms'], { cwd })

@@ -47,7 +47,7 @@ describe.each([
     await sink.open!(new AbortController().signal)
     return sink
   }
-  /** Writes, and closes. @returns indexes refused, with the reason. */
+  /** Writes, and closes. @returns the rejected indexes, with the reason. */
   const write = async (more: Partial<PostgresSinkConfig>, messages: Message[]): Promise<[number, string][]> => {
     expect(plugin.validateConfig!(config(dsn, more))).toEqual([])
     const sink = await open(more)
@@ -62,7 +62,7 @@ describe.each([
     }
   }
 
-  test('a former owner of a lane is refused; a claim ends the transaction of a frozen owner', async () => {
+  test('a former owner of a lane is fenced; a claim ends the transaction of a frozen owner', async () => {
     const table = await make('id text primary key, n int')
     const lane = { id: unique('in'), source: 'in', group: 'g' }
     const context = { ...writeContext(), lane }
@@ -72,7 +72,7 @@ describe.each([
     await one.claim!(lane)
     await put(one, 1)
     if (name === 'server') {
-      // What a frozen owner leaves: its row locked, and nothing more.
+      // A frozen owner leaves only its row locked.
       const session = await handle.driver.session()
       session.onLost(() => {})
       const tx = await session.begin()
@@ -90,7 +90,7 @@ describe.each([
     await Promise.all([one, two, free].map(s => s.close!()))
   })
 
-  test('the first claims of a database may come at the same time: each has its fence', async () => {
+  test('the first claims in a database may be concurrent: each creates its fence', async () => {
     // Connections that are open already, so that they do come at the same time.
     await Promise.all(Array.from({ length: 8 }, () => handle.driver.query('select pg_sleep(0.1)')))
     for (let round = 0; round < 10; round++) {
@@ -112,7 +112,7 @@ describe.each([
     show: value => `${(value as { n: number }).n}|${(value as { text: string }).text}`,
   })
 
-  test('a number reaches its numeric column exactly as it was written, however long', async () => {
+  test('a number is stored in a numeric column exactly, whatever its length', async () => {
     const table = await make('id bigint primary key, amount numeric, doc jsonb, tags text[], at timestamptz')
     const amount = '123456789012345678901234567890.12345678901234567890'
     const refused = await write({ table, columns: { id: 'data.id', amount: 'data.amount', doc: 'doc', tags: 'tags', at: 'at' } }, [
@@ -128,7 +128,7 @@ describe.each([
     ])
   })
 
-  test('upsert: the last message of a key counts, within a batch and between them; expressions too', async () => {
+  test('upsert: the last message of a key wins, within a batch and between batches; expressions too', async () => {
     const table = await make('sym text, side text, n numeric, up text, primary key (sym, side)')
     const columns = { sym: 'sym', side: 'side', n: 'n', up: 'sym.upper() + "!"' }
     const key = ['sym', 'side']
@@ -143,7 +143,7 @@ describe.each([
     ])
   })
 
-  test('only the guilty rows of a batch are refused, in a transaction or not', async () => {
+  test('only the invalid rows of a batch are rejected, in a transaction or not', async () => {
     const table = await make('id int primary key, n numeric(6,2) check (n >= 0)')
     const messages = Array.from({ length: 100 }, (_, i) => raw(`{"id": ${i}, "n": ${i}.5}`, i))
     messages[7] = raw('{"id": 7, "n": -1}', 7)
@@ -157,7 +157,7 @@ describe.each([
     expect(await rows(`select count(*) c from ${table}`)).toEqual([{ c: '95' }])
   })
 
-  test('a constraint that is checked at the commit refuses its rows alone, too', async () => {
+  test('a constraint checked at the commit rejects only its rows', async () => {
     const accounts = await make('id text primary key')
     const deferred = `id int primary key, account text references ${accounts} deferrable initially deferred`
     await handle.driver.query(`insert into ${accounts} values ('a')`)
@@ -210,7 +210,7 @@ describe.each([
     expect(await rows(`select id from ${events} order by id`)).toEqual([{ id: 'a' }, { id: 'c' }])
   })
 
-  test('statements: parameters by message and by batch, and texts that only look like them', async () => {
+  test('statements: parameters by message and by batch; text that only resembles them is unchanged', async () => {
     const table = await make('id text, note text, doc jsonb')
     await write(
       {
@@ -233,7 +233,7 @@ describe.each([
     ])
   })
 
-  test('what is not there ends the run at the start, with what to do', async () => {
+  test('a missing object ends the run at the start, with a fix', async () => {
     const table = await make('id int')
     await expect(open({ table: 'missing', columns: ['id'] })).rejects.toThrow(/table missing.*does not exist.*sql apply/)
     await expect(open({ table, columns: ['id', 'x'] })).rejects.toThrow(/no column x; it has id/)
@@ -252,7 +252,7 @@ describe.each([
     await sink.close!()
   })
 
-  test('check: reachable, the table, the rights', async () => {
+  test('check tests connection, table and permissions', async () => {
     const table = await make('id int primary key')
     const context = {
       step: 'out',
@@ -271,7 +271,7 @@ describe.each([
   })
 })
 
-test('check finds what the schema cannot say', () => {
+test('check reports errors beyond the schema', () => {
   const problems = (more: Partial<PostgresSinkConfig>) =>
     plugin.validateConfig!(config('postgres://u:p@h/db', more)).map(p => `${p.path.join('.')}: ${p.message}`)
   expect(problems({})).toEqual([': set table or statements'])
@@ -284,7 +284,7 @@ test('check finds what the schema cannot say', () => {
   expect(plugin.validateConfig!(config('mysql://x', { table: 't', columns: ['a'] }))[0].path).toEqual(['dsn'])
 })
 
-test('a statement whose connection stalled replaces nothing when it arrives after its repetition', async () => {
+test('a delayed statement of a stalled connection overwrites no row after its retry', async () => {
   const dsn = await database()
   await sql(dsn, 'create table t (id int primary key, v text)')
   const server = new URL(dsn)
@@ -305,7 +305,7 @@ test('a statement whose connection stalled replaces nothing when it arrives afte
     await write('third')
     const { connections } = proxy
     proxy.restore()
-    // The server has executed what came late, and closed the connection.
+    // The server has executed the delayed statement and closed the connection.
     await eventually(async () => expect(proxy.connections).toBe(connections - 1))
     expect(await sql(dsn, 'select v from t')).toEqual([{ v: 'third' }])
     await sink.close!()

@@ -61,7 +61,7 @@ describe.each([
     prepareEndless: async () => config(dsn, { table: await make('id int'), cursor: 'id', mode: 'poll' }),
   })
 
-  test('exact numbers, JSON, times and keys', async () => {
+  test('numbers, JSON, times and keys are exact', async () => {
     const table = await make('id bigint, n numeric, doc json, at timestamptz, list numeric[], sym text, bin bytea')
     await handle.driver.query(
       `insert into ${table} values (9007199254740993, 1.10, '{"x": 1.10}', '2026-01-02 03:04:05.678901+00', '{1.10,NULL}', 'é"', '\\x00ff'), (9007199254740994, 'NaN', null, null, null, null, null)`,
@@ -92,7 +92,7 @@ describe.each([
     expect(both.flatMap(b => b.messages.map(m => (m.value as { id: number }).id))).toEqual(Array.from({ length: 30 }, (_, i) => i))
   })
 
-  test('poll finds what has come since', async () => {
+  test('poll reads new rows', async () => {
     const table = await make('id int')
     await handle.driver.query(`insert into ${table} values (1)`)
     const source = plugin.create(config(dsn, { table, cursor: 'id', mode: 'poll', interval: 20 }), fakeSourceContext('in'))

@@ -29,7 +29,7 @@ describe.each([
 
   checkpointConformance(name, () => ({ open, lane }))
 
-  test('outputs and position are one: neither without the other, also for a fenced owner', async () => {
+  test('outputs and position are atomic, also for a fenced owner', async () => {
     const { driver, release } = await connect(settings(await (dsn ??= place())), fakeContext('x').log)
     await driver.script('create table out (n int)')
     const count = async () => (await driver.query('select count(*) c from out')).rows[0].c
@@ -82,7 +82,7 @@ describe.each([
     })
 
   if (name === 'server')
-    test('an owner that is frozen in its transaction is shut out by the next claim', async () => {
+    test('an owner that is frozen in its transaction is fenced by the next claim', async () => {
       const [old, young] = [await open('frozen'), await open('frozen')]
       await old.claim(lane(0))
       const transaction = await old.begin(lane(0))

@@ -1,4 +1,4 @@
-/** The ways to a Redis: TLS, logins, sentinels, a cluster; and servers that vanish, stall or say no. */
+/** Connections to Redis: TLS, credentials, sentinels, a cluster; and servers that disconnect, stall or reject. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -49,7 +49,7 @@ async function subscribedTo(d: Awaited<ReturnType<typeof driver>>): Promise<stri
   return got
 }
 
-test('logins: password, user with few rights; the check says what is missing', async () => {
+test('credentials: a password, a user with few permissions; the check reports missing permissions', async () => {
   const server = await redis({
     args: [
       '--requirepass',
@@ -94,7 +94,7 @@ test('logins: password, user with few rights; the check says what is missing', a
   ])
 })
 
-test('TLS: with the CA it works, without it says why', async () => {
+test('TLS: connects with the CA, and reports the reason without it', async () => {
   const dir = tempDir()
   makeCa(dir)
   makeCertificate(dir, 'server', 'subjectAltName=IP:127.0.0.1')
@@ -189,7 +189,7 @@ test('a cluster: commands go to the slots of their keys, subscriptions to any no
   await subscription.close()
 })
 
-test('a server that goes away and comes back: errors that say try again, then it works', async () => {
+test('a server that goes down and recovers: errors are retryable, then commands succeed', async () => {
   const server = await redis()
   const d = await driver({ url: server.url })
   await server.kill()

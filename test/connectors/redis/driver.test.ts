@@ -1,4 +1,4 @@
-/** One battery for both drivers: what the embedded store does is what a Redis does. */
+/** One suite for both drivers: the embedded store behaves like Redis. */
 import { describe, expect, test } from 'vitest'
 import { type Command, type Driver, type Reply, ReplyError } from '../../../src/connectors/redis/driver.ts'
 import { unique } from '../../support/unique.ts'
@@ -65,7 +65,7 @@ describe.each(kinds)('redis driver: %s', (_, url) => {
     await eventually(async () => expect(await run(d, ['GET', k], ['PTTL', k])).toEqual([null, -2]))
   })
 
-  test('bytes stay bytes', async () => {
+  test('bytes are unchanged', async () => {
     const d = await driver({ url })
     const k = unique('k')
     const bytes = Buffer.from([0, 255, 13, 10, 128])
@@ -82,7 +82,7 @@ describe.each(kinds)('redis driver: %s', (_, url) => {
     expect(replies).toEqual([[bytes], [bytes, bytes], [bytes]])
   })
 
-  test('one refusal does not stop the others, and says what it is', async () => {
+  test('one rejected command does not stop the others, and has its reason', async () => {
     const d = await driver({ url })
     const k = unique('k')
     expect(await run(d, ['SET', k, 'v'], ['RPUSH', k, 'x'], ['ZADD', unique('z'), 'nan', 'm'], ['NOSUCH', k], ['GET', k])).toEqual([
@@ -94,7 +94,7 @@ describe.each(kinds)('redis driver: %s', (_, url) => {
     ])
   })
 
-  test('atomic: together, and with the replies of each', async () => {
+  test('atomic: commands run together, with a reply for each', async () => {
     const d = await driver({ url })
     const k = unique('k')
     const replies = await d.run(
@@ -136,7 +136,7 @@ describe.each(kinds)('redis driver: %s', (_, url) => {
     expect(await run(d, ['XLEN', k])).toEqual([2])
   })
 
-  test('a blocking read waits on a connection of its own', async () => {
+  test('a blocking read waits on its own connection', async () => {
     const d = await driver({ url })
     const k = unique('s')
     await run(d, ['XGROUP', 'CREATE', k, 'g', '$', 'MKSTREAM'])

@@ -1,4 +1,4 @@
-/** A former owner of a lane writes to Redis: the server refuses it, whatever it wants to write. */
+/** A former owner of a lane is fenced: the server rejects all its writes. */
 import { expect, test } from 'vitest'
 import redisSink from '../../../src/connectors/redis/sink.ts'
 import { type BatchError, ConnectionError, FencedError, Message, type Sink } from '../../../src/contract/plugin.ts'
@@ -26,7 +26,7 @@ const modes: [string, (key: string) => object, (key: string) => string[]][] = [
   ['sorted_set', key => ({ sorted_set: key, score: 'n', unique_score: true }), key => ['ZRANGE', key, '0', '-1']],
 ]
 
-test.each(modes)('%s: who has claimed last writes, the one before does not', async (_, config, look) => {
+test.each(modes)('%s: only the latest claim can write', async (_, config, look) => {
   const key = unique('k')
   const [one, two] = [await open(config(key)), await open(config(key))]
   const write = (sink: Sink, n: number): Promise<void> => sink.write([new Message({ id: 'a', n }, 'a')], context)
@@ -67,7 +67,7 @@ test.each(modes.flatMap(([mode, ...rest]) => [[mode, 'claimed', ...rest] as cons
       const there = await cli(look(key))
       expect(proxy.connections).toBe(2)
       proxy.restore()
-      // The server has executed what came late, and closed the connection.
+      // The server has executed the delayed command and closed the connection.
       await eventually(async () => expect(proxy.connections).toBe(1))
       expect(await cli(look(key))).toBe(there)
       await write(4)
@@ -79,7 +79,7 @@ test.each(modes.flatMap(([mode, ...rest]) => [[mode, 'claimed', ...rest] as cons
   },
 )
 
-test('processes that share a lane without a lease do not refuse each other, and their tokens expire', async () => {
+test('processes that share a lane without a lease do not reject each other, and their tokens expire', async () => {
   const key = unique('k')
   const shared = { ...context, lane: { ...lane, id: unique('http') } }
   const sinks = [await open({ list: key }), await open({ list: key })]
@@ -91,7 +91,7 @@ test('processes that share a lane without a lease do not refuse each other, and 
   for (const sink of sinks) await sink.close!()
 })
 
-test('a user that may use only the keys of the sink writes, with one warning', async () => {
+test('a user with access to only the keys of the sink writes, with one warning', async () => {
   const [key, user] = [unique('k'), unique('u')]
   await cli(['ACL', 'SETUSER', user, 'on', '>secret', `~${key}`, '+@all'])
   const url = Object.assign(new URL(redisUrl()), { username: user, password: 'secret' }).href
@@ -107,7 +107,7 @@ test('a user that may use only the keys of the sink writes, with one warning', a
   expect(ctx.warnings.filter(w => w.message.includes('not fenced'))).toHaveLength(1)
 })
 
-test('a claim whose connection stalled changes nothing when it arrives after its repetition', async () => {
+test('a delayed claim of a stalled connection changes no data after its retry', async () => {
   const key = unique('k')
   const proxy = await startProxy(`127.0.0.1:${new URL(redisUrl()).port}`)
   try {
@@ -130,7 +130,7 @@ test('a claim whose connection stalled changes nothing when it arrives after its
   }
 })
 
-test('of a batch the records that Redis refuses are named, as without a fence', async () => {
+test('records that Redis rejects are named, as without a fence', async () => {
   const key = unique('k')
   await cli(['SET', `${key}:b`, 'a text'])
   const sink = await open({ list: `${key}:<id>` })
@@ -142,7 +142,7 @@ test('of a batch the records that Redis refuses are named, as without a fence', 
   await sink.close!()
 })
 
-test('a server that has lost its data, and a user who may not run scripts, do not stop the writes', async () => {
+test('a server that lost its data, and a user who may not run scripts, do not stop the writes', async () => {
   const key = unique('k')
   const sink = await open({ string: key })
   await sink.claim!(lane)

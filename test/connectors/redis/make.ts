@@ -1,4 +1,4 @@
-/** What the tests of this connector share: a config with its defaults, and both kinds of Redis. */
+/** Shared by the tests of this connector: a config with its defaults, and both kinds of Redis. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -16,7 +16,7 @@ afterAll(async () => {
   rmSync(dir, { recursive: true, force: true })
 })
 
-/** What a test leaves in the state directory is not for the next one. */
+/** Files of one test in the state directory must not affect the next one. */
 export function freshState(): void {
   process.env.RUNNER_STATE_DIR = mkdtempSync(join(dir, 'state-'))
 }

@@ -16,7 +16,7 @@ function reader() {
   return { parser, got, done }
 }
 
-test('messages however they are cut into pieces', async () => {
+test('messages are parsed, however they are split', async () => {
   const parts: Buffer[] = [Buffer.from('*3\r\n$10\r\npsubscribe\r\n$1\r\n*\r\n:1\r\n')]
   const expected = ['subscribed']
   for (let n = 0; n < 200; n++) {
@@ -40,7 +40,7 @@ test('messages however they are cut into pieces', async () => {
   }
 })
 
-test('a large message in many pieces, and one that is empty', async () => {
+test('a large message in many pieces and an empty message are parsed', async () => {
   const { parser, got, done } = reader()
   const bytes = Buffer.concat([encode(['pmessage', '*', 'a', Buffer.alloc(5_000_000, 120)]), encode(['pmessage', '*', 'b', ''])])
   for (let at = 0; at < bytes.length; at += 65_536) parser.take(bytes.subarray(at, at + 65_536))
@@ -48,13 +48,13 @@ test('a large message in many pieces, and one that is empty', async () => {
   expect(done.parsed).toBe(bytes.length)
 })
 
-test('bytes of something else end the connection', async () => {
+test('bytes of another protocol end the connection', async () => {
   const { parser, done } = reader()
   parser.take(Buffer.from('HTTP/1.1 400 Bad Request\r\n'))
   await eventually(() => expect(done.error?.message).toContain('does not speak the Redis protocol'))
 })
 
-test('while it is paused nothing is parsed, unless the connection is over', async () => {
+test('parsing stops while paused, unless the connection is closed', async () => {
   const { parser, got } = reader()
   parser.pause(true)
   parser.take(encode(['pmessage', '*', 'a', '1']))
@@ -67,7 +67,7 @@ test('while it is paused nothing is parsed, unless the connection is over', asyn
 test.each([
   ['a message', '*4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$1\r\na\r\n$67108864\r\n'],
   ['a number', `*4\r\n$${'1'.repeat(100)}\r\n`],
-])('%s of more bytes than may wait ends the connection: reading would wait for it forever', async (_, bytes) => {
+])('%s of more bytes than the buffer ends the connection, because the read would never finish', async (_, bytes) => {
   const { parser, done } = reader()
   parser.take(Buffer.from(bytes))
   await eventually(() => expect(done.error).toBeDefined())

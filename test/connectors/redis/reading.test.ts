@@ -43,7 +43,7 @@ function newThread(): ReadingThread {
 }
 const workerOf = (thread: ReadingThread): Worker => (thread as unknown as { worker: Worker }).worker
 
-test('reading stops at the limit and goes on when half of it is parsed', async () => {
+test('reading stops at the limit and resumes when half of it is parsed', async () => {
   let sent = 0
   const chunk = Buffer.alloc(1024 * 1024)
   const port = await peer(socket => {
@@ -78,7 +78,7 @@ test('reading stops at the limit and goes on when half of it is parsed', async (
   await eventually(() => expect(seen.bytes).toBe(2 * MAX_WAITING), { interval: 1 })
 })
 
-test('what came before the end comes before the word of it', async () => {
+test('data received before the end is delivered before the end event', async () => {
   const port = await peer(socket => socket.once('data', data => socket.end(Buffer.concat([Buffer.alloc(3_000_000), data]))))
   const { seen } = reading(newThread(), port)
   await eventually(() => expect(seen.errors).toEqual(['the server closed the connection']))
@@ -86,7 +86,7 @@ test('what came before the end comes before the word of it', async () => {
   expect(seen.last).toBe('hello\r\n')
 })
 
-test('a thread that dies is a lost connection; the next one gets a new thread', async () => {
+test('a worker thread that exits is a lost connection; the next connection gets a new thread', async () => {
   const port = await peer(socket => socket.write('x'))
   const thread = newThread()
   const first = reading(thread, port)
@@ -100,7 +100,7 @@ test('a thread that dies is a lost connection; the next one gets a new thread', 
   expect(first.seen.errors).toHaveLength(1)
 })
 
-test('an address without a server, and a connection that the client closes', async () => {
+test('an address without a server and a connection closed by the client', async () => {
   const [port] = await freePorts(1)
   const thread = newThread()
   const nobody = reading(thread, port)

@@ -29,7 +29,7 @@ describe.each(kinds)('redis sink: %s', (name, url) => {
     },
   })
 
-  test('hash, string and sorted set overwrite themselves; a tombstone deletes', async () => {
+  test('hash, string and sorted set are overwritten; a tombstone deletes', async () => {
     const key = unique('k')
     const hash = await open({ url, hash: `${key}:h`, hash_field: 'symbol' })
     await hash.write([message({ symbol: 'A', v: 1 }), message({ symbol: 'B', v: 1 }), message({ symbol: 'A', v: 2 })], writeContext())
@@ -53,7 +53,7 @@ describe.each(kinds)('redis sink: %s', (name, url) => {
     expect(texts(await one('ZRANGE', `${key}:B`, 0, -1))).toHaveLength(1)
   })
 
-  test('lists and streams keep their length; a stream takes fields', async () => {
+  test('lists and streams are trimmed to their length; a stream entry has fields', async () => {
     const key = unique('k')
     const left = await open({ url, list: `${key}:l`, push: 'left', max_length: 2 })
     await left.write(
@@ -73,7 +73,7 @@ describe.each(kinds)('redis sink: %s', (name, url) => {
     ])
   })
 
-  test('bad messages are refused by name, the others are written', async () => {
+  test('invalid messages are rejected individually, the others are written', async () => {
     const key = unique('k')
     const zset = await open({ url, sorted_set: key, score: 'start' })
     const batch = [
@@ -126,7 +126,7 @@ describe.each(kinds)('redis sink: %s', (name, url) => {
     expect(String(await one('TYPE', `${key}:B`))).toBe('hash')
   })
 
-  test('on_foreign_key: refuse writes to keys it has made, and to no other', async () => {
+  test('on_foreign_key: refuse writes only to keys that the sink has created', async () => {
     const key = unique('k')
     const refuse = { url, on_foreign_key: 'refuse' } as const
     await one('ZADD', `${key}:live`, 1, 'theirs')
@@ -145,7 +145,7 @@ describe.each(kinds)('redis sink: %s', (name, url) => {
     await one('DEL', `${key}:own`)
     await (await open({ ...refuse, sorted_set: `${key}:own`, score: 's' })).write([message({ s: 3 })], writeContext())
     expect(texts(await one('ZRANGE', `${key}:own`, 0, -1))).toEqual(['{"s":3}'])
-    // Taken over, as the message says.
+    // Adopted, as the message recommends.
     await one('SET', `{${key}:live}:made-by`, 'test')
     await (await open({ ...refuse, sorted_set: `${key}:live`, score: 's' })).write([message({ s: 9 })], writeContext())
     expect(texts(await one('ZRANGE', `${key}:live`, 0, -1))).toEqual(['theirs', '{"s":9}'])

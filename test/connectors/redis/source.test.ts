@@ -13,7 +13,7 @@ import { eventually } from '../../support/eventually.ts'
 const { signal } = new AbortController()
 const text = (m: Message): string => String(m.payload)
 
-/** A source that never ends by itself ends here behind `count` records of the input. */
+/** An endless source ends here after `count` records of the input. */
 function ending(source: Source, count: () => number): Source {
   let left = count()
   const read = source.read.bind(source)
@@ -107,7 +107,7 @@ describe.each(kinds)('redis source: %s', (name, url) => {
     },
   })
 
-  test('last: the newest of a key, in its order, with their scores or fields as keys', async () => {
+  test('last: the newest entries of a key, in order, with scores or fields as keys', async () => {
     const d = await driver({ url })
     const key = unique('k')
     await d.run([
@@ -131,7 +131,7 @@ describe.each(kinds)('redis source: %s', (name, url) => {
     }
   })
 
-  test('a key of another type is refused with the right words; one that is not there is empty', async () => {
+  test('a key of another type is an error that names both types; a missing key is empty', async () => {
     const d = await driver({ url })
     const key = unique('k')
     await d.run([['RPUSH', key, 'a']])
@@ -141,7 +141,7 @@ describe.each(kinds)('redis source: %s', (name, url) => {
     expect(await empty.read(signal)).toBe(null)
   })
 
-  test('Pub/Sub: the channel is the topic, the wildcard the key, the bytes as they came', async () => {
+  test('Pub/Sub: the channel is the topic, the wildcard match is the key, the bytes are unchanged', async () => {
     const d = await driver({ url })
     const prefix = unique('ticks')
     const { source } = await open({ url, patterns: [`${prefix}.*`] })
@@ -159,7 +159,7 @@ describe.each(kinds)('redis source: %s', (name, url) => {
     await source.close!()
   })
 
-  test('Pub/Sub: patterns that overlap deliver a message once, keyed by the first of them', async () => {
+  test('Pub/Sub: overlapping patterns deliver a message once, with the key of the first pattern', async () => {
     const d = await driver({ url })
     const prefix = unique('o')
     const { source } = await open({ url, patterns: [`${prefix}.*`, `${prefix}.a*`, `${prefix}*`, `${prefix}.a1`], format: 'text' })
@@ -174,7 +174,7 @@ describe.each(kinds)('redis source: %s', (name, url) => {
     await source.close!()
   })
 
-  test('streams: a field that an entry has several times', async () => {
+  test('streams: an entry may have a field several times', async () => {
     const d = await driver({ url })
     const [all, one] = [unique('s'), unique('s')]
     for (const stream of [all, one]) await d.run([['XADD', stream, '*', 'a', '1', 'b', 'x', 'a', '2', 'a', '1']])
@@ -188,7 +188,7 @@ describe.each(kinds)('redis source: %s', (name, url) => {
     await field.close!()
   })
 
-  test('Pub/Sub: a lane that is sent back gets what was not committed once more', async () => {
+  test('Pub/Sub: a restored lane reads uncommitted messages once more', async () => {
     const d = await driver({ url })
     const prefix = unique('c')
     const { source } = await open({ url, patterns: [`${prefix}*`], format: 'text' })
@@ -200,7 +200,7 @@ describe.each(kinds)('redis source: %s', (name, url) => {
     await source.close!()
   })
 
-  test('streams: what is not committed comes again to the same consumer, and goes to another when it is dead', async () => {
+  test('streams: uncommitted entries are read again by the same consumer, and by another one after it has died', async () => {
     const d = await driver({ url })
     const stream = unique('s')
     await d.run(Array.from({ length: 25 }, (_, i) => ['XADD', stream, '*', 'v', String(i)] as const))
@@ -234,7 +234,7 @@ describe.each(kinds)('redis source: %s', (name, url) => {
     await b.close!()
   })
 
-  test('streams: a checkpoint kept elsewhere decides, not what was acknowledged', async () => {
+  test('streams: the position comes from the external checkpoint, not from acknowledgments', async () => {
     const d = await driver({ url })
     const stream = unique('s')
     await d.run(Array.from({ length: 30 }, (_, i) => ['XADD', stream, '*', 'v', String(i)] as const))
@@ -252,7 +252,7 @@ describe.each(kinds)('redis source: %s', (name, url) => {
     await b.close!()
   })
 
-  test('streams: all fields as one object; several streams are several lanes; a deleted stream is made again', async () => {
+  test('streams: all fields as one object; several streams are several lanes; a deleted stream is recreated', async () => {
     const d = await driver({ url })
     const streams = [unique('s'), unique('s')]
     await d.run([
@@ -279,7 +279,7 @@ describe.each(kinds)('redis source: %s', (name, url) => {
   })
 })
 
-describe('streams: entries that are gone before they were read', () => {
+describe('streams: entries that were deleted before they were read', () => {
   const [[, url]] = kinds
   const use = async () => {
     const d = await driver({ url })
@@ -294,7 +294,7 @@ describe('streams: entries that are gone before they were read', () => {
       add: (from: number, to: number) => d.run(range(from, to).map(v => ['XADD', stream, '*', 'v', v] as const)),
     }
   }
-  /** Reads until there is nothing more. @returns what came, and the gaps */
+  /** Reads until no entry is left. @returns the entries and the gaps */
   const drained = async (source: Source, lane: string): Promise<(string | Batch['gap'])[]> => {
     const got: (string | Batch['gap'])[] = []
     while (source.caughtUp!(lane) === false) {
@@ -307,7 +307,7 @@ describe('streams: entries that are gone before they were read', () => {
   }
   const lost = (n: number) => ({ lost: n, reason: expect.stringMatching(new RegExp(`^${n} entries of stream .* before`)) })
 
-  test('trimmed while the group is behind, at the start and later: each gap once', async () => {
+  test('a stream trimmed beyond the group position, at the start and later: each gap is reported once', async () => {
     const w = await use()
     await w.add(0, 10)
     const first = await open(w.config)
@@ -332,7 +332,7 @@ describe('streams: entries that are gone before they were read', () => {
     await source.close!()
   })
 
-  test('entries that were read may go', async () => {
+  test('deleting entries that were read is not a gap', async () => {
     const w = await use()
     await w.add(0, 25)
     for (const gone of [['XTRIM', w.stream, 'MAXLEN', '0'], ['XTRIM', w.stream, 'MAXLEN', '3'], ['DEL']]) {
@@ -350,7 +350,7 @@ describe('streams: entries that are gone before they were read', () => {
     await source.close!()
   })
 
-  test('delivered and trimmed before they were acknowledged: a gap until it is committed', async () => {
+  test('entries trimmed after delivery and before acknowledgment are a gap until committed', async () => {
     const w = await use()
     await w.add(0, 10)
     const { source, ctx } = await open(w.config)
@@ -367,7 +367,7 @@ describe('streams: entries that are gone before they were read', () => {
     await source.close!()
   })
 
-  test('a stream that was deleted, while it is read and before a start from a checkpoint', async () => {
+  test('a stream that was deleted during a read and before a start from a checkpoint', async () => {
     const w = await use()
     await w.add(0, 5)
     const { source, ctx } = await open(w.config)
@@ -384,7 +384,7 @@ describe('streams: entries that are gone before they were read', () => {
   })
 })
 
-test('streams: entries of an answer that was lost with its connection come before newer ones', async () => {
+test('streams: entries of a reply that was lost with its connection precede newer ones', async () => {
   const stream = unique('stream')
   const server = new URL(redisUrl())
   const proxy = await startProxy(`127.0.0.1:${server.port}`)

@@ -6,7 +6,7 @@ test.each([
   ['<key>', '__runner:fence:x'],
   ['__runner<key>', ':fence:x'],
   ['__runner:live:<key>', 'x'],
-])('a message cannot choose a key of the runner: %s of %s', (pattern, key) => {
+])('a message cannot select a key of the runner: %s of %s', (pattern, key) => {
   expect(() => template(pattern)(new Message({ key }))).toThrow(DataError)
   expect(() => template(pattern)(new Message({ key }))).toThrow('keys that begin with __runner: belong to the runner')
 })

@@ -28,7 +28,7 @@ async function round(c: Partial<RunnerStatusSourceConfig>): Promise<[string | nu
 }
 
 describe('runner_status', () => {
-  test('the pipelines of this process, as long as they run', async () => {
+  test('lists the pipelines of this process while they run', async () => {
     const run = {
       notReady: () => ['source kafka: peer unreachable'],
       built: {
@@ -62,7 +62,7 @@ describe('runner_status', () => {
     expect(await round({})).toEqual([])
   })
 
-  test('other runners, and those that do not answer', async () => {
+  test('lists other runners, and those that do not respond', async () => {
     const [port, closed] = await freePorts(2)
     const body = {
       status: 'not ready',
@@ -84,7 +84,7 @@ describe('runner_status', () => {
     server.closeAllConnections()
   })
 
-  test('what is wrong with a config', () => {
+  test('errors in a config are reported', () => {
     expect(status.validateConfig!(config({ every: 0, urls: ['a:8000', 'http://x'] })).map(p => p.path)).toEqual([['every'], ['urls']])
   })
 })

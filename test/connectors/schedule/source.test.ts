@@ -32,7 +32,7 @@ sourceConformance('schedule', {
 })
 
 describe('schedule', () => {
-  test('missed times: all, the latest, or none; a restart goes on behind the last one that fired', async () => {
+  test('missed times: all, the latest, or none; a restart continues after the last one that fired', async () => {
     const c = { every: 100_000, from: '0', until: '1000000' }
     expect(await times({ ...c, catch_up: 'all' })).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map(n => n * 100_000))
     expect(await times({ ...c, catch_up: 'latest' })).toEqual([900_000])
@@ -41,7 +41,7 @@ describe('schedule', () => {
     expect(await times({ ...c, catch_up: 'latest' }, 900_000)).toEqual([])
   })
 
-  test('waits for the next one; a first start is remembered before anything fires', async () => {
+  test('the source waits for the next time; the first start is saved before the first record', async () => {
     const { source, ctx } = await open({ every: 60_000, key: 'k' })
     expect(await source.read(signal)).toMatchObject({ messages: [], position: 1_000_000 })
     expect(source.caughtUp!('schedule')).toBe(true)
@@ -52,14 +52,14 @@ describe('schedule', () => {
     expect([batch!.messages[0].key, batch!.messages[0].value]).toEqual(['k', { scheduled_at: iso(1_020_000) }])
   })
 
-  test('none drops what was missed at a start, not what comes due later', async () => {
+  test('none drops the times missed at a start, not later ones', async () => {
     const { source, ctx } = await open({ every: 60_000, catch_up: 'none' }, 60_000)
     expect(await source.read(signal)).toMatchObject({ messages: [], position: 960_000 })
     ctx.clock.step(1_150_000)
     expect(await source.read(signal)).toMatchObject({ messages: [{ offset: 1_140_000 }], position: 1_140_000 })
   })
 
-  test('cron, in its time zone, summer time included', async () => {
+  test('cron expressions follow their time zone, daylight saving time included', async () => {
     const cron = (from: string, until: string, c: Partial<ScheduleSourceConfig>) => {
       const ctx = fakeSourceContext('schedule')
       ctx.clock.step(Date.parse('2027-01-01'))
@@ -72,7 +72,7 @@ describe('schedule', () => {
     expect(await cron('2026-01-01', '2027-01-01', { cron: '0 0 1 * *', catch_up: 'latest' })).toEqual(['2026-12-01T00:00:00.000Z'])
   })
 
-  test('what is wrong with a config', () => {
+  test('errors in a config are reported', () => {
     const messages = (c: Partial<ScheduleSourceConfig>) => schedule.validateConfig!(config(c)).map(p => `${p.path.join('.')}: ${p.message}`)
     expect(messages({})).toEqual([': set every or cron'])
     expect(messages({ every: 1, cron: '* * * * *' })).toEqual(['cron: set either every or cron, not both'])

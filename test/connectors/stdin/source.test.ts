@@ -45,7 +45,7 @@ const all = async (chunks: (string | Buffer)[], o?: Partial<StdinSourceConfig>) 
   )
 
 describe('stdin', () => {
-  test('lines across chunks, a last one without a line break, blank ones', async () => {
+  test('lines can span chunks; the last one needs no line break; blank lines are skipped', async () => {
     expect(await all(['{"a', '":1}\r\n\n', '2\n3'])).toEqual([
       [1, '{"a":1}'],
       [3, '2'],
@@ -58,7 +58,7 @@ describe('stdin', () => {
     expect(await all(['x y\n'], { format: 'text' })).toEqual([[1, 'x y']])
   })
 
-  test('a chunk that arrives between reads is kept, and nothing is read ahead of demand', async () => {
+  test('a chunk that arrives between reads is kept, and no data is read ahead of demand', async () => {
     const stream = new PassThrough({ highWaterMark: 10 })
     const source = await open(stream)
     const abort = new AbortController()
@@ -76,7 +76,7 @@ describe('stdin', () => {
     await source.close!()
   })
 
-  test('a broken input is an error of the environment', async () => {
+  test('a broken input is an environment error', async () => {
     const stream = new PassThrough()
     const source = await open(stream)
     const failed = expect(source.read(signal)).rejects.toMatchObject({ code: 'PIPE_ENVIRONMENT', message: "can't read stdin: gone" })

@@ -34,7 +34,7 @@ sinkConformance('stdout', {
 })
 
 describe('stdout', () => {
-  test('a slow reader holds the write back', async () => {
+  test('a slow reader delays the write', async () => {
     const release: (() => void)[] = []
     const slow = new Writable({ write: (_chunk, _encoding, done) => void release.push(done) })
     const sink = stdoutSink(config(), () => slow)
@@ -50,7 +50,7 @@ describe('stdout', () => {
     expect(done).toBe(true)
   })
 
-  test('a reader that went away ends the pipeline, not the process', async () => {
+  test('a closed reader ends the pipeline, not the process', async () => {
     const gone = new Writable({ write: (_chunk, _encoding, done) => done(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' })) })
     const sink = stdoutSink(config(), () => gone)
     await sink.open!(signal)
@@ -76,7 +76,7 @@ describe('stdout', () => {
   })
 
   const at = scratch()
-  test('the real one: `runner run … | head -1` ends by itself, exit code 3, saying why', async () => {
+  test('`runner run … | head -1` ends by itself with exit code 3 and the reason', async () => {
     const pipeline = at('endless.yaml')
     writeFileSync(pipeline, 'name: endless\nsources:\n  - generate: { fields: { n: { sequence: 1 } } }\nsinks:\n  - stdout: {}\n')
     const runner = fileURLToPath(new URL('../../../bin/runner.js', import.meta.url))

@@ -25,7 +25,7 @@ sourceConformance('trigger', {
 })
 
 describe('trigger', () => {
-  test('wakes for one that comes while it waits, not for those of others; a commit forgets', async () => {
+  test('wakes for its own trigger while it waits, not for others; a commit removes the trigger', async () => {
     const source = trigger.create({ once: false }, fakeSourceContext('trigger'))
     await source.open!(signal)
     const read = source.read(signal)
@@ -50,7 +50,7 @@ dlq: { file: { path: dlq.jsonl } }
 `
 
 describe('runner trigger', () => {
-  test('before, during and after a run that is killed: each is done once', async () => {
+  test('a trigger before, during and after a killed run is processed once each', async () => {
     const cwd = tempDir({ 'p.yaml': PIPELINE })
     const env = { RUNNER_STATE_DIR: undefined }
     const send = (...args: string[]) => runRunner(['trigger', 'p.yaml', ...args], { cwd, env })
@@ -75,7 +75,7 @@ describe('runner trigger', () => {
     ).toEqual([1, 2, 3, 4])
   })
 
-  test('what is wrong is said', async () => {
+  test('errors are reported', async () => {
     const cwd = tempDir({
       'p.yaml': PIPELINE,
       'two.yaml': PIPELINE.replace('{ trigger: {} }', '{ name: a, trigger: {} }, { name: b, trigger: {} }'),

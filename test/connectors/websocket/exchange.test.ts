@@ -1,4 +1,4 @@
-/** The source with the settings of the real flow, against local exchanges that misbehave; a book rebuilt from what comes is compared with the exchange's own. */
+/** The source with the settings of the real flow, against local exchanges with injected faults; a book rebuilt from the messages is compared with that of the exchange. */
 import { afterEach, describe, expect, test } from 'vitest'
 import { Book, randomOf } from '../../../examples/exchange/book.ts'
 import { checksum } from '../../../examples/exchange/checksum.ts'
@@ -120,7 +120,7 @@ const nudge = async ({ exchange, symbols }: ExchangeTest, n = 3): Promise<void> 
 }
 
 describe.each(['binance', 'coinbase', 'okx', 'kraken'] as const)('%s', name => {
-  test('books and tickers as they are, without an accident', async () => {
+  test('books and tickers pass unchanged without faults', async () => {
     const r = await setUp(name)
     await nudge(r, 20)
     r.exchange.trade(r.symbols[0])
@@ -132,7 +132,7 @@ describe.each(['binance', 'coinbase', 'okx', 'kraken'] as const)('%s', name => {
       expect([what, r.ctx.counts[what]]).toEqual([what, 0])
   })
 
-  test('a lost connection: the book is right again', async () => {
+  test('after a lost connection the book is correct again', async () => {
     const r = await setUp(name)
     await nudge(r)
     await r.agree()
@@ -145,7 +145,7 @@ describe.each(['binance', 'coinbase', 'okx', 'kraken'] as const)('%s', name => {
     expect(r.ctx.counts['reconnects/closed']).toBe(1)
   })
 
-  test('garbage passes by with its bytes and hurts nothing', async () => {
+  test('invalid messages pass with their bytes and do not affect the book', async () => {
     const r = await setUp(name)
     await nudge(r)
     for (const text of ['{"e":"depthUpdate"', '\u00ff\u00fe{', '[]', '12', '{"channel":"nothing we know"}']) {
@@ -158,7 +158,7 @@ describe.each(['binance', 'coinbase', 'okx', 'kraken'] as const)('%s', name => {
 })
 
 describe.each(['binance', 'coinbase', 'okx'] as const)('%s: sequence numbers', name => {
-  test('missing messages are a gap, which is counted and repaired; repeats are dropped', async () => {
+  test('missing messages are a gap, which is counted and recovered; repeated ones are dropped', async () => {
     const r = await setUp(name)
     await nudge(r)
     await r.agree()
@@ -178,7 +178,7 @@ describe.each(['binance', 'coinbase', 'okx'] as const)('%s: sequence numbers', n
     expect(r.ctx.counts['gaps/sequence']).toBe(1)
   })
 
-  test('any mixture of accidents, from many seeds', async () => {
+  test('the book is correct after any mix of faults, from many seeds', async () => {
     for (let seed = 1; seed <= Number(process.env.EXCHANGE_SEEDS ?? 3); seed++) {
       const r = await setUp(name, seed * 100)
       const random = randomOf(seed)
@@ -191,7 +191,7 @@ describe.each(['binance', 'coinbase', 'okx'] as const)('%s: sequence numbers', n
         else if (chance < 7) r.exchange.drop()
         if (random() < 0.3) await turn()
       }
-      // What was skipped last shows with the next message; a feed that is silent hides it.
+      // A skipped message is detected with the next one; a silent feed hides it.
       r.exchange.skip(-Infinity)
       for (let i = 0; i < 3; i++) {
         await eventually(() => expect(r.symbols.every(symbol => r.exchange.subscribed({ channel: 'book', symbol }))).toBe(true))
@@ -203,7 +203,7 @@ describe.each(['binance', 'coinbase', 'okx'] as const)('%s: sequence numbers', n
 })
 
 describe('kraken: checksum', () => {
-  test('is the one of the documentation', () => {
+  test('matches the documentation', () => {
     const book = new Book(1)
     const put = (side: Map<string, string>, text: string) => {
       side.clear()
@@ -220,7 +220,7 @@ describe('kraken: checksum', () => {
     expect(checksum(book)).toBe(3310070434)
   })
 
-  test('a lost change of the best levels is a gap, and the book is right again', async () => {
+  test('a lost change of the best levels is a gap, and the book is correct again', async () => {
     const r = await setUp('kraken')
     await nudge(r)
     await r.agree()
@@ -246,7 +246,7 @@ describe('kraken: checksum', () => {
 })
 
 describe('binance: snapshots over HTTP', () => {
-  test('refused and failing snapshots are tried again while the messages wait', async () => {
+  test('rejected and failing snapshots are retried while the messages wait', async () => {
     const r = await setUp('binance')
     r.exchange.snapshotStatus = 429
     await nudge(r)
@@ -258,7 +258,7 @@ describe('binance: snapshots over HTTP', () => {
     expect(r.ctx.counts['snapshots/ok']).toBe(2)
   })
 
-  test('a symbol that is silent after a lost connection is brought up to date, too', async () => {
+  test('a symbol without messages after a lost connection is also updated', async () => {
     const r = await setUp('binance')
     await nudge(r)
     await r.agree()
@@ -268,7 +268,7 @@ describe('binance: snapshots over HTTP', () => {
     expect(r.ctx.counts).toMatchObject({ 'gaps/reconnect': 2, 'gaps/sequence': 0, 'snapshots/ok': 4 })
   })
 
-  test('a message that a later step refuses is a gap too', async () => {
+  test('a message rejected by a later step is also a gap', async () => {
     const r = await setUp('binance')
     await nudge(r)
     await r.agree()

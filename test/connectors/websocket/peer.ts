@@ -60,7 +60,7 @@ export const configOf = (url: string, o: Partial<WebsocketSourceConfig> = {}): W
   on_close: 'reconnect',
   connect_timeout: 30_000,
   max_message_size: 1 << 24,
-  // What is not committed must not turn up in the next test.
+  // Uncommitted messages must not appear in the next test.
   queue: { max_bytes: 1 << 24, on_full: 'block', max_spill: 1 << 24, on_spill_full: 'drop_oldest' },
   tls_ca: '',
   tls_cert: '',

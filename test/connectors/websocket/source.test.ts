@@ -32,7 +32,7 @@ sourceConformance('websocket', {
 })
 
 describe('websocket source', () => {
-  test('subscribes after every connect, a text per symbol where a list asks for it', async () => {
+  test('subscribes after every connect, with one message per symbol if a list requires it', async () => {
     const { url, received, sockets } = await peer(socket => socket.send('1'))
     const { take } = await open(url, {
       symbols: 'BTCUSDT, ETHUSDT',
@@ -51,7 +51,7 @@ describe('websocket source', () => {
     await eventually(() => expect(received).toEqual([...hello, ...hello]))
   })
 
-  test('a message that is not JSON passes with its bytes, and is a decode error for a step that reads it', async () => {
+  test('a message that is not JSON passes with its bytes, and is a decode error in a step that reads it', async () => {
     const bytes = Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d])
     const { url } = await peer(socket => {
       socket.send('{"a":', { binary: false })
@@ -66,7 +66,7 @@ describe('websocket source', () => {
     expect(messages[3].value).toEqual({ a: 1 })
   })
 
-  test('a lost connection is made again, counted with its reason', async () => {
+  test('a lost connection is reopened and counted with its reason', async () => {
     const { url, sockets } = await peer((socket, n) => socket.send(`${n}`))
     const { take, ctx } = await open(url)
     await take(1)
@@ -77,7 +77,7 @@ describe('websocket source', () => {
     expect(ctx.counts).toMatchObject({ 'reconnects/closed': 2, messages: 3 })
   })
 
-  test('silence is a dead feed; pongs and heartbeats do not count as data', async () => {
+  test('a silent feed is disconnected; pongs and heartbeats do not count as data', async () => {
     const { url } = await peer((socket, n) => {
       socket.send(`${n}`)
       const timer = setInterval(() => socket.send('{"channel":"heartbeat"}'), 5)
@@ -89,7 +89,7 @@ describe('websocket source', () => {
     expect(ctx.counts['dropped/control']).toBeGreaterThan(0)
   })
 
-  test('pings as messages: the answer is swallowed, no answer ends the connection', async () => {
+  test('pings as messages: the response is dropped, a missing response ends the connection', async () => {
     const { url, received } = await peer((socket, n) => {
       socket.send(`${n}`)
       if (n === 1) socket.on('message', () => socket.send('pong'))
@@ -103,7 +103,7 @@ describe('websocket source', () => {
     expect(second.ctx.counts['reconnects/ping_timeout']).toBe(1)
   })
 
-  test('an unanswered ping of the protocol ends the connection', async () => {
+  test('an unanswered protocol ping ends the connection', async () => {
     const { url } = await peer((socket, n) => {
       socket.send(`${n}`)
       ;(socket as unknown as { _receiver: { removeAllListeners(e: string): void } })._receiver.removeAllListeners('ping')
@@ -113,14 +113,14 @@ describe('websocket source', () => {
     expect(ctx.counts['reconnects/ping_timeout']).toBe(1)
   })
 
-  test('a message that is too large ends the connection and says so', async () => {
+  test('a message that is too large ends the connection, with a log message', async () => {
     const { url } = await peer((socket, n) => socket.send(n === 1 ? 'x'.repeat(2000) : '1'))
     const { take, ctx } = await open(url, { max_message_size: 1000 })
     await take(1)
     expect(ctx.counts).toMatchObject({ 'reconnects/too_large': 1 })
   })
 
-  test('a peer that sends pings and does not read the answers is disconnected, and the feed connected again', async () => {
+  test('a peer that sends pings without reading the pongs is disconnected, and the feed is reconnected', async () => {
     const { url } = await peer((socket, n) => {
       if (n > 1) return socket.send('1')
       ;(socket as unknown as { _socket: Socket })._socket.pause()
@@ -138,7 +138,7 @@ describe('websocket source', () => {
     expect(JSON.stringify(ctx.warnings)).toContain('the peer sends pings but does not read the pongs')
   })
 
-  test('without a reader, the socket waits, memory stays bounded, and nothing is lost', async () => {
+  test('without a reader the socket is paused, memory is bounded, and no message is lost', async () => {
     const { url, sockets } = await peer(socket => {
       for (let i = 0; i < 3000; i++) socket.send(JSON.stringify({ i, pad: 'x'.repeat(5000) }))
     })
@@ -150,7 +150,7 @@ describe('websocket source', () => {
     expect(sockets).toHaveLength(1)
   })
 
-  test('a peer that is not there yet holds nothing up and is waited for', async () => {
+  test('an unreachable peer does not block the start and is waited for', async () => {
     const gone = await startPeer()
     await gone.close()
     const { source, ctx } = await open(gone.url)
@@ -159,7 +159,7 @@ describe('websocket source', () => {
     expect(ctx.warnings[0].details).toMatchObject({ reason: 'error', detail: expect.stringContaining('ECONNREFUSED') })
   })
 
-  test('what is refused behind the source is counted and logged, not once per message', async () => {
+  test('messages rejected by later steps are counted, and logged at a limited rate', async () => {
     const { url } = await peer(socket => socket.send('{"a":1}'))
     const { take, source, ctx } = await open(url)
     const [message] = await take(1)
@@ -168,7 +168,7 @@ describe('websocket source', () => {
     expect(ctx.warnings.filter(w => w.message === 'messages rejected')).toHaveLength(1)
   })
 
-  test('check: the handshake, or why not', async () => {
+  test('check performs the handshake, or reports the reason', async () => {
     const { url } = await peer()
     const gone = await startPeer()
     await gone.close()

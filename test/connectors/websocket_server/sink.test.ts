@@ -85,7 +85,7 @@ const numbers = (c: TestClient) => c.messages.map(f => f.data.n)
 const DROPPED = 'runner_websocket_dropped_total (missed_by_clients)'
 
 describe('websocket_server', () => {
-  test('clients get what they asked for, and nothing before they ask', async () => {
+  test('clients get the messages they subscribe to, and none before', async () => {
     const { sink, connect } = await serve()
     const [all, a, keyed, silent] = [connect(), connect(), connect(), connect()]
     await Promise.all([all.subscribe(), a.subscribe({ topics: ['a'] }), keyed.subscribe({ keys: ['x'] }), silent.frame('hello')])
@@ -153,7 +153,7 @@ describe('websocket_server', () => {
     expect(slow.messages.length + counts.get(DROPPED)!).toBe(400)
   })
 
-  test('who may not come in', async () => {
+  test('unauthorized clients are rejected', async () => {
     const { connect, counts, port } = await serve({ token: 's3cret', max_clients: 1 })
     const refused = async (o: object) => {
       const client = connect(o)
@@ -180,7 +180,7 @@ describe('websocket_server', () => {
     await anywhere({ headers: { origin: 'https://desk.example' } }).frame('hello')
   })
 
-  test('an invalid message is answered, too many end the connection, and other clients are not affected', async () => {
+  test('an invalid message gets an error, too many end the connection, and other clients are not affected', async () => {
     const { sink, connect } = await serve()
     const [client, other] = [connect(), await connect().subscribe()]
     await client.frame('hello')
@@ -194,7 +194,7 @@ describe('websocket_server', () => {
     await other.until('it', () => other.messages.length === 1)
   })
 
-  test('a client that is gone without a word is noticed', async () => {
+  test('a client that disappears without a close frame is detected', async () => {
     const { connect, counts } = await serve({ heartbeat: 50 })
     const [dead, live] = [connect(), connect()]
     await Promise.all([dead.frame('hello'), live.frame('hello')])
@@ -203,7 +203,7 @@ describe('websocket_server', () => {
     expect(live.code).toBeUndefined()
   })
 
-  test('the page; bad records; a shared port; a page that is not there', async () => {
+  test('the page is served; invalid records fail; ports can be shared; a missing page is an error', async () => {
     const dir = tempDir({ 'index.html': '<p>hello' })
     const { sink, port } = await serve({ page: `${dir}/index.html` })
     const fetched = (path: string) =>
@@ -234,7 +234,7 @@ describe('websocket_server', () => {
     await expect(pageless.open!(new AbortController().signal)).rejects.toThrow('page: nowhere.html does not exist')
   })
 
-  test('what is wrong with a config', async () => {
+  test('errors in a config are reported', async () => {
     const paths = async (c: Partial<WebsocketServerSinkConfig>) => plugin.validateConfig!(await config(c)).map(p => p.path.join('.'))
     expect(await paths({ host: '0.0.0.0' })).toEqual(['host'])
     expect(await paths({ host: '0.0.0.0', token: 'x' })).toEqual([])

@@ -1,4 +1,4 @@
-/** Compressed bytes of a record batch, each codec; the first byte says which. */
+/** Compressed bytes of a record batch, each codec; the first byte selects it. */
 import { DecodeError } from '../../../src/contract/plugin.ts'
 import { codecIds, compress, type Compression, decompress } from '../../../src/connectors/kafka/codec/compression.ts'
 import { expected, type Target } from '../target.ts'

@@ -1,4 +1,4 @@
-/** JSON texts: our parser and scanner take exactly what JSON.parse takes, and lose no digit. */
+/** JSON texts: the parser and the scanner accept the same texts as JSON.parse, and lose no digit. */
 import { DecodeError, encodeJson, ExactNumber, parseJson } from '../../../src/contract/plugin.ts'
 import { DEFAULT_DEPTH, inspect, Need } from '../../../src/contract/json.ts'
 import { elements, JsonError, TooManyElementsError } from '../../../src/kit/text/json-scan.ts'
@@ -80,7 +80,7 @@ function parses(text: string): boolean {
   }
 }
 
-/** The scanner works on bytes: of text that is not UTF-8 it says so. */
+/** The scanner works on bytes: it reports text that is not UTF-8. */
 function scan(input: Buffer, valid: boolean): void {
   try {
     const bounds = elements(input, [], 1000)

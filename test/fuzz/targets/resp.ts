@@ -1,4 +1,4 @@
-/** What a subscribed Redis connection brings, in chunks of any size. The first byte says how it is cut. */
+/** The data of a subscribed Redis connection, in chunks of any size. The first byte selects the chunks. */
 import { PushReader } from '../../../src/connectors/redis/client/reading/push-reader.ts'
 import { assert, type Target } from '../target.ts'
 

@@ -1,4 +1,4 @@
-/** What a browser or a feed sends over a WebSocket: frames, through the library and its limits. The first byte: which side, and compression. */
+/** The data that a browser or a feed sends over a WebSocket: frames, through the library and its limits. The first byte: which side, and compression. */
 import { PassThrough } from 'node:stream'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'

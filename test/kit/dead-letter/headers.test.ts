@@ -11,7 +11,7 @@ const src = join(import.meta.dirname, '../../../src')
 /** Words of other meanings, too. */
 const COMMON: readonly string[] = ['pipeline', 'step', 'attempts']
 
-test('only headers.ts spells the names of dead-letter headers', () => {
+test('only headers.ts contains the names of dead-letter headers', () => {
   const names = [...Object.values(DLQ_HEADERS), ATTEMPTS].filter(name => !COMMON.includes(name))
   const spelled = new RegExp(`header\\(\\w+, '|\\['(${names.join('|')})',|=== '(${names.join('|')})'`)
   const files = globSync('**/*.ts', { cwd: src }).filter(file => !file.startsWith('generated'))
@@ -21,7 +21,7 @@ test('only headers.ts spells the names of dead-letter headers', () => {
   ])
 })
 
-test('a dead letter is read back with every header it was written with, behind those of its record', () => {
+test('a dead letter is read back with all its headers, after those of its record', () => {
   const origin = { lane: 'ticks/3', source: 'in', topic: 'ticks', partition: 3, format: 'json' } as const
   const record = Message.fromRecord(Buffer.from('{"a":1}'), Buffer.from('k'), 17, [['own', 'x']], 41, origin)
   record.value = { a: 2 }
@@ -96,7 +96,7 @@ test('headers of other writers: whatever their content, the dead letter is read,
   })
 })
 
-test('a dead letter of our own is readable, whatever time and counters its message has', () => {
+test('a dead letter of the runner is readable, whatever the time and the counters of its message', () => {
   const origin = { lane: 'in/0', source: 'in', topic: 'in', format: 'bytes' } as const
   const failure = { step: 's', at: { file: 'p.yaml', line: 1 }, error: new Error('no') }
   for (const time of [Number.NaN, Number.POSITIVE_INFINITY, -1e300, 1.5, 0]) {

@@ -21,7 +21,7 @@ function runWith(endpoints: EndpointConfig[], name = 'test'): { run: PipelineRun
   return { run: start(pipeline), healthy: v => (ok = v) }
 }
 
-test('the answer is what the expressions say of the live run, and 503 when the condition is false', async () => {
+test('the response has the results of the expressions over the running pipeline, and status 503 if the condition is false', async () => {
   const [port] = await freePorts(1)
   const endpoint: EndpointConfig = {
     path: '/health/kafka',
@@ -65,7 +65,7 @@ test('the answer is what the expressions say of the live run, and 503 when the c
   await ended
 })
 
-test('pipelines share a port with each other and with metrics; a path can be had once', async () => {
+test('pipelines share a port with each other and with metrics; a path has one owner', async () => {
   const [port] = await freePorts(1)
   const at = (path: string): EndpointConfig => ({ path, host: '127.0.0.1', port, healthy: 'true', body: { name: 'pipeline' } })
   const [a, b] = [runWith([at('/a')], 'a').run, runWith([at('/b')], 'b').run]
@@ -85,7 +85,7 @@ test('pipelines share a port with each other and with metrics; a path can be had
   expect((await fetch(`http://127.0.0.1:${port}/c`)).status).toBe(404)
 })
 
-test('an expression that fails is not healthy', async () => {
+test('an expression that fails makes the pipeline unhealthy', async () => {
   const [port] = await freePorts(1)
   const { run } = runWith([{ path: '/h', host: '127.0.0.1', port, healthy: 'true', body: { x: 'problems[7]' } }])
   open.push(...(await serveEndpoints(run)))
@@ -118,13 +118,13 @@ test.each([
   ],
   ['body: { a: "lag >" }', 5, 46, undefined, undefined],
   ['body: {}', 5, 35, undefined, undefined],
-])('%s is found at its place', async (endpoint, line, column, message, suggestion) => {
+])('%s is reported with its position', async (endpoint, line, column, message, suggestion) => {
   const { problems } = await loadText('x.yaml', file(endpoint))
   expect(problems).toHaveLength(1)
   expect(problems[0]).toMatchObject({ line, column, ...(message && { message }), ...(suggestion && { suggestion }) })
 })
 
-test('what validates is what the runtime gets', async () => {
+test('the validated config is the one the runtime gets', async () => {
   const { pipeline, problems } = await loadText('x.yaml', file('body: { a: { b: steps.memory_2.healthy, c: [1, metrics.any] } }'))
   expect(problems).toEqual([])
   expect(pipeline!.endpoints).toMatchObject([

@@ -14,11 +14,13 @@ describe('Host', () => {
   const NETWORK = ['10.0.0.7:8000', '[fe80::1]:80', 'market-data:8000', 'runner.internal', 'p.ns.svc:80']
 
   test.each(LOOPBACK)('%s is a name of a loopback address', host => expect(verdict('127.0.0.1', {}, { host })).toBeUndefined())
-  test.each([...FOREIGN, ...NETWORK])('%j is not', host => expect(verdict('127.0.0.1', {}, { host })).toBe('host'))
-  test.each([...LOOPBACK, ...NETWORK])('%s is a name of this network', host => expect(verdict('0.0.0.0', {}, { host })).toBeUndefined())
-  test.each(FOREIGN)('%j can be the name of a web site', host => expect(verdict('0.0.0.0', {}, { host })).toBe('host'))
+  test.each([...FOREIGN, ...NETWORK])('%j is not a name of a loopback address', host =>
+    expect(verdict('127.0.0.1', {}, { host })).toBe('host'),
+  )
+  test.each([...LOOPBACK, ...NETWORK])('%s is a name on this network', host => expect(verdict('0.0.0.0', {}, { host })).toBeUndefined())
+  test.each(FOREIGN)('%j can be the name of a website', host => expect(verdict('0.0.0.0', {}, { host })).toBe('host'))
 
-  test('hosts adds names; with authentication any will do', () => {
+  test('hosts adds names; with authentication any name is accepted', () => {
     const host = 'hooks.example.com:8443'
     expect(verdict('127.0.0.1', { hosts: ['hooks.example.com'] }, { host })).toBeUndefined()
     expect(verdict('127.0.0.1', { hosts: ['hooks.example.com:8443'] }, { host })).toBeUndefined()
@@ -40,17 +42,17 @@ describe('browsers', () => {
     ['another port of this machine', { origin: 'http://localhost:81', 'sec-fetch-site': 'same-site' }, 'origin'],
     ['a browser that sends no origin', { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors' }, 'origin'],
     ['an older browser', { origin: 'https://evil.example' }, 'origin'],
-  ])('a post of %s', (_, headers, expected) => expect(verdict('127.0.0.1', {}, { host, ...headers })).toBe(expected))
+  ])('a POST of %s', (_, headers, expected) => expect(verdict('127.0.0.1', {}, { host, ...headers })).toBe(expected))
 
   test.each([
     ['a link', { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' }, undefined],
     ['a frame', { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'iframe' }, 'origin'],
     ['an image', { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'image' }, 'origin'],
-  ])('a page of another site that has %s', (_, headers, expected) =>
+  ])('a page of another site with %s', (_, headers, expected) =>
     expect(verdict('127.0.0.1', {}, { host, ...headers }, 'GET')).toBe(expected),
   )
 
-  test('a listed site may', () => {
+  test('a listed site is accepted', () => {
     const headers = { host, origin: 'https://desk.example', 'sec-fetch-site': 'cross-site' }
     expect(verdict('127.0.0.1', { origins: ['https://desk.example'] }, headers)).toBeUndefined()
     expect(verdict('127.0.0.1', { origins: ['*'] }, headers)).toBeUndefined()
@@ -77,7 +79,7 @@ describe('a listener', () => {
       r.on('error', reject).end()
     })
 
-  test('turns requests away before their handler, and answers preflights of listed sites only', async () => {
+  test('rejects requests before their handler, and answers preflights of listed sites only', async () => {
     const [port] = await freePorts(1)
     const seen: string[] = []
     const rejected: string[] = []

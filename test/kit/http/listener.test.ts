@@ -28,7 +28,7 @@ const get = async (port: number, path: string, init?: RequestInit): Promise<[num
 }
 
 describe('a listener', () => {
-  test('is shared by address; routes come and go; the last one closes it', async () => {
+  test('is shared by address; routes can be added and removed; removing the last one closes it', async () => {
     const [port] = await freePorts(1)
     const [a, b] = await Promise.all([on(port, [route('/a', 'A')]), attach('localhost', port, [route('/b', 'B', ['POST'])], trouble)])
     expect(await get(port, '/a?x=1')).toEqual([200, 'A'])
@@ -44,7 +44,7 @@ describe('a listener', () => {
     expect(await get(port, '/a')).toEqual([200, 'again'])
   })
 
-  test('one path with two methods may have two owners; the same one twice may not', async () => {
+  test('two methods of a path may have two owners; one method may not', async () => {
     const [port] = await freePorts(1)
     await on(port, [route('/a', 'get')])
     await on(port, [route('/a', 'put', ['PUT'])])
@@ -54,7 +54,7 @@ describe('a listener', () => {
     expect((await get(port, '/x'))[0]).toBe(404)
   })
 
-  test('a port that another process uses is an EnvironmentError with a fix', async () => {
+  test('reports a port in use by another process as an EnvironmentError with a fix', async () => {
     const other = createServer().listen(0, '127.0.0.1')
     await new Promise(resolve => other.once('listening', resolve))
     const { port } = other.address() as { port: number }
@@ -65,7 +65,7 @@ describe('a listener', () => {
     await on(port, [route('/a', 'A')])
   })
 
-  test('a handler that throws is a 500, now or later', async () => {
+  test('turns an error of a handler, thrown at once or later, into a 500', async () => {
     const [port] = await freePorts(1)
     const bad = (path: string, handle: Route['handle']): Route => ({ methods: ['GET'], path, owner: 'x', handle })
     const now = bad('/now', () => {
@@ -79,9 +79,9 @@ describe('a listener', () => {
   // Slowloris: a byte now and then, so that the connection never is idle.
   test.each([
     ['nothing', ''],
-    ['half a header', 'GET /a HTTP/1.1\r\nx'],
-    ['half a body', 'POST /b HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\nx'],
-  ])('a sender that dribbles %s is cut off with a 408', async (_, head) => {
+    ['an incomplete header', 'GET /a HTTP/1.1\r\nx'],
+    ['an incomplete body', 'POST /b HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\nx'],
+  ])('disconnects a sender of %s with a 408', async (_, head) => {
     const [port] = await freePorts(1)
     const b: Route = {
       methods: ['POST'],
@@ -103,7 +103,7 @@ describe('a listener', () => {
     expect(await get(port, '/a')).toEqual([200, 'A'])
   })
 
-  test('an answer under way is waited for when the last route goes', async () => {
+  test('waits for a pending response when the last route is removed', async () => {
     const [port] = await freePorts(1)
     let arrived!: () => void
     const under = new Promise<void>(resolve => (arrived = resolve))
@@ -119,7 +119,7 @@ describe('a listener', () => {
     expect(await answer).toEqual([200, 'done'])
   })
 
-  test.each(['alone', 'beside a WebSocket'])('a request that offers h2c (Java, curl --http2) is an ordinary request, %s', async place => {
+  test.each(['alone', 'beside a WebSocket'])('a request that offers h2c (Java, curl --http2) is handled as HTTP/1.1, %s', async place => {
     const [port] = await freePorts(1)
     await on(port, [{ ...route('/in', 'taken', ['POST']), handle: (q, r) => void q.pipe(r) }])
     if (place !== 'alone') await on(port, [{ ...route('/ws', 'ws'), upgrade: (_, socket) => void socket.end() }])

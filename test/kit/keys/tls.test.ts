@@ -1,4 +1,4 @@
-/** What is wrong with a TLS file is said before any connection is tried. */
+/** Errors in TLS files are reported before the first connection. */
 import { join } from 'node:path'
 import { beforeAll, expect, test } from 'vitest'
 import { validateTlsFiles, readTlsFiles, type TlsFiles } from '../../../src/kit/keys/tls.ts'
@@ -21,7 +21,7 @@ const settings = (own: Partial<TlsFiles>): TlsFiles =>
     ]),
   ) as unknown as TlsFiles
 
-test('a CA, a certificate and its key, encrypted or not', () => {
+test('a CA, a certificate and its key are loaded, encrypted or not', () => {
   expect(readTlsFiles(settings({}))).toEqual({})
   const files = readTlsFiles(settings({ tls_ca: 'ca.pem', tls_cert: 'client.pem', tls_key: 'client.key' }))
   expect(String(files.ca)).toContain('BEGIN CERTIFICATE')

@@ -8,25 +8,25 @@ const record = (value: Buffer | string | null, key: Buffer | string | null = 'k'
   return { value: bytes(value), key: bytes(key), headers: headers.map(([n, v]) => [n, bytes(v)] as const), time: 1_700_000_000_123 }
 }
 
-describe('an envelope gives back every byte', () => {
+describe('an envelope returns every byte', () => {
   test.each([
     ['JSON', record('{"id":12345678901234567890,"x":1.0}')],
     ['JSON with white space around and line breaks in it', record(' {"a":1,\r\n  "b":2}\n')],
     ['a JSON string', record('"abc"')],
-    ['JSON null, which is no tombstone', record('null')],
+    ['JSON null, which is not a tombstone', record('null')],
     ['a tombstone', record(null)],
     ['a number', record('1e400')],
     ['text', record('abc "quoted" \u2028')],
-    ['half a JSON string', record('"abc')],
+    ['an incomplete JSON string', record('"abc')],
     ['nothing', record('')],
-    ['bytes that are no UTF-8', record(Buffer.from([0xff, 0xfe, 0x7b]))],
+    ['bytes that are not UTF-8', record(Buffer.from([0xff, 0xfe, 0x7b]))],
     ['a byte order mark', record('\ufeff{}')],
     ['noise', record(randomBytes(3000))],
-    ['a key that is no UTF-8', record('1', Buffer.from([0xff, 0]))],
+    ['a key that is not UTF-8', record('1', Buffer.from([0xff, 0]))],
     ['no key', record('1', null)],
     ['an empty key', record('1', '')],
     [
-      'headers twice, with no value, with bytes, with strange names',
+      'duplicate headers, without a value, with bytes, with unusual names',
       record('{"a":1}', 'k', [
         ['b', '1'],
         ['b', null],
@@ -36,7 +36,7 @@ describe('an envelope gives back every byte', () => {
       ]),
     ],
     [
-      'a value after strange headers',
+      'a value after unusual headers',
       record('{"v":10.50}', Buffer.from([0xff]), [
         ['10', 'x'],
         ['9', 'y'],

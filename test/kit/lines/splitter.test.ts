@@ -14,7 +14,7 @@ const csv = (delimiter: string) => ({ delimiter: delimiter.charCodeAt(0), quote:
 const cuts = fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 10 })
 
 describe('Splitter', () => {
-  test('lines, their numbers and where they end do not depend on the chunks', () => {
+  test('lines, their numbers and their ends do not depend on the chunks', () => {
     const piece = fc.oneof(fc.constantFrom('\n', '\r\n', '\r', '"', 'é'), fc.string({ maxLength: 8 }))
     fc.assert(
       fc.property(fc.array(piece, { maxLength: 40 }), cuts, (pieces, at) => {
@@ -36,7 +36,7 @@ describe('Splitter', () => {
     )
   })
 
-  test('what a long line keeps is its beginning, whatever comes after it', () => {
+  test('a long line is truncated to its beginning, whatever follows', () => {
     fc.assert(
       fc.property(fc.array(fc.nat(40), { minLength: 1, maxLength: 12 }), cuts, (lengths, at) => {
         const texts = lengths.map((n, i) => String.fromCharCode(97 + i).repeat(n))
@@ -47,7 +47,7 @@ describe('Splitter', () => {
     )
   })
 
-  test('a line of exactly the limit is whole, also with a CR', () => {
+  test('a line of exactly the limit is complete, also with a CR', () => {
     const lines = run(new Splitter({ maxBytes: 4 }), Buffer.from('abcd\nabcd\r\nabcde\r\n'))
     expect(lines.map(l => [l.bytes.toString(), l.oversize])).toEqual([
       ['abcd', undefined],
@@ -65,7 +65,7 @@ describe('CSV', () => {
   )
   const records = fc.array(fc.array(field, { minLength: 2, maxLength: 4 }), { maxLength: 8 })
 
-  test('what is written comes back, with line breaks in fields, cut into any chunks, with any delimiter', () => {
+  test('a written record is read back, with line breaks in fields, any chunks and any delimiter', () => {
     fc.assert(
       fc.property(records, cuts, fc.constantFrom(',', ';', '\t'), (all, at, delimiter) => {
         const bytes = Buffer.from(all.map(r => `${formatRecord(r, delimiter)}\n`).join(''))
@@ -81,10 +81,9 @@ describe('CSV', () => {
   test.each([
     ['a,"b', 'field 2 starts with a quote that is never closed'],
     ['"a"b,c', 'field 1: unexpected text after the closing quote'],
-  ])('%s is refused', (text, message) => expect(() => parseRecord(text, standard(','))).toThrow(message))
+  ])('%s is rejected', (text, message) => expect(() => parseRecord(text, standard(','))).toThrow(message))
 
-  test('a quote inside a field that does not begin with one is text', () =>
-    expect(parseRecord('5" pipe,"x"', standard(','))).toEqual(['5" pipe', 'x']))
+  test('a quote inside an unquoted field is text', () => expect(parseRecord('5" pipe,"x"', standard(','))).toEqual(['5" pipe', 'x']))
 
   test('values that are not text', () => {
     expect(formatRecord([null, undefined, '', ' a', 1.5, true, { a: 1 }, [1, 2]], ',')).toBe(',,""," a",1.5,true,"{""a"":1}","[1,2]"')

@@ -1,4 +1,4 @@
-/** What both drivers promise, on a real server and on the one in this process. */
+/** The contract of both drivers, on a real server and on the embedded one. */
 import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -27,7 +27,7 @@ describe.each(Object.entries(places))('%s', (kind, place) => {
   })
   afterAll(() => handle.release())
 
-  test('values come back exactly, those that fit no JavaScript number as text', async () => {
+  test('values are read back exactly; those outside the range of a JavaScript number are text', async () => {
     const { rows, fields } = await handle.driver.query(
       `select 9007199254740993::int8 a, 123456789012345678901234567890.123456789012345678901234567890::numeric b, '{"x": 1.10}'::json c,
        true d, 7::int4 e, 1.5::float8 f, '\\x00ff'::bytea g, null::text h, '2026-01-02 03:04:05.123456+02'::timestamptz i,
@@ -56,7 +56,7 @@ describe.each(Object.entries(places))('%s', (kind, place) => {
     expect(fields[1]).toEqual({ name: 'b', type: 1700 })
   })
 
-  test('parameters take the type that the statement wants', async () => {
+  test('parameters take the type that the statement expects', async () => {
     const list = ['a"b\\', 'null', '', 'c,d', null, 'ü\n']
     const { rows } = await handle.driver.query(
       'select $1::int8 a, $2::numeric b, $3::bool c, $4::bytea d, $5::text[] e, $6::jsonb f, $7::text g, $8::timestamptz h, $9::bool i',
@@ -76,7 +76,7 @@ describe.each(Object.entries(places))('%s', (kind, place) => {
     })
   })
 
-  test('rowCount counts what changed; a transaction is all or nothing', async () => {
+  test('rowCount counts changed rows; a transaction is atomic', async () => {
     const { driver } = handle
     expect((await driver.query("insert into t values (1, 1, 'a'), (2, 2, 'b')")).rowCount).toBe(2)
     expect((await driver.query('update t set n = 3 where id = 1')).rowCount).toBe(1)
@@ -91,7 +91,7 @@ describe.each(Object.entries(places))('%s', (kind, place) => {
     expect((await driver.query('select count(*) c from t')).rows[0].c).toBe('1')
   })
 
-  test('maxRows: a longer result says so, one of exactly so many rows does not, in and outside of a transaction, prepared or not', async () => {
+  test('maxRows: a longer result is an error, a result of that length is not, inside and outside a transaction, prepared or not', async () => {
     const { driver } = handle
     const rows = 'select n from generate_series(1, $1::int) n'
     const more = async (db: Pick<typeof driver, 'query'>, prepare: boolean): Promise<boolean[]> => {
@@ -115,7 +115,7 @@ describe.each(Object.entries(places))('%s', (kind, place) => {
     expect([rows.length, more]).toEqual([1_001, true])
   })
 
-  test('a transaction in which something failed does not commit, even if its user did not look', async () => {
+  test('a transaction with a failed statement does not commit, even if its user ignored the error', async () => {
     const tx = await handle.driver.begin()
     await tx.query('insert into t values (50)')
     await tx.query('select 1/0').catch(() => {})
@@ -123,7 +123,7 @@ describe.each(Object.entries(places))('%s', (kind, place) => {
     expect((await handle.driver.query('select * from t where id = 50')).rows).toEqual([])
   })
 
-  test('errors mean what their SQLSTATE says', async () => {
+  test('errors are classified by their SQLSTATE', async () => {
     const fails = (sql: string) => handle.driver.query(sql).catch((error: Error) => error)
     expect(await fails("select 'x'::int")).toBeInstanceOf(DataError)
     expect(await fails('insert into t values (1)')).toBeInstanceOf(DataError)
@@ -159,7 +159,7 @@ describe.each(Object.entries(places))('%s', (kind, place) => {
     ['HV000', EnvironmentError],
     ['38000', EnvironmentError],
     ['P0000', EnvironmentError],
-  ])("PostgreSQL's own stay what they are: %s", async (code, kind) => {
+  ])('PostgreSQL errors are unchanged: %s', async (code, kind) => {
     expect(
       await handle.driver.query(`do $$ begin raise exception using errcode = '${code}'; end $$`).catch((e: Error) => e),
     ).toBeInstanceOf(kind)
@@ -186,7 +186,7 @@ describe.each(Object.entries(places))('%s', (kind, place) => {
   })
 
   if (kind === 'pglite') {
-    test('transactions take turns', async () => {
+    test('transactions run one after another', async () => {
       const { driver } = handle
       const seen: number[] = []
       await Promise.all(
@@ -208,7 +208,7 @@ describe.each(Object.entries(places))('%s', (kind, place) => {
       expect(stdout).toMatch(/EnvironmentError .*in use by another process/)
     })
   } else {
-    test('a session that is cut off says so; the pool goes on', async () => {
+    test('a session that is disconnected reports it; the pool continues', async () => {
       const session = await handle.driver.session()
       const lost = new Promise<Error>(resolve => session.onLost(resolve))
       const { pid } = (await session.query('select pg_backend_pid() pid')).rows[0]
@@ -224,7 +224,7 @@ describe.each(Object.entries(places))('%s', (kind, place) => {
       expect(handle.driver.healthy()).toBe(true)
     })
 
-    test('wrong passwords and databases end the run, a server that is away does not', async () => {
+    test('wrong passwords and databases end the run, an unreachable server does not', async () => {
       const other = (change: (url: URL) => void) => {
         const url = new URL(dsn)
         change(url)

@@ -1,4 +1,4 @@
-/** TLS to a real server, as libpq's modes have it. */
+/** TLS to a real server, with the modes of libpq. */
 import { chmodSync, chownSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -43,7 +43,7 @@ describe('TLS', () => {
     expect(await encrypted({ tls_mode: 'verify-full', tls_ca: ca }, dsn => dsn.replace('127.0.0.1', 'localhost'))).toBe(true)
   })
 
-  test('who cannot be trusted ends the run', async () => {
+  test('an untrusted server ends the run', async () => {
     await expect(encrypted({ tls_mode: 'verify-ca' })).rejects.toMatchObject({ name: 'EnvironmentError' })
     await expect(encrypted({ tls_mode: 'verify-full', tls_ca: ca })).rejects.toThrow(/does not have the host name/)
     await expect(encrypted({ tls_mode: 'verify-full', tls_ca: '/nowhere' })).rejects.toThrow(/cannot read tls_ca/)
@@ -55,7 +55,7 @@ test.each([
   ['?sslmode=REQUIRE', {}, 'did you mean require?'],
   ['?ssl=true', {}, 'write sslmode=require'],
   ['', { tls_mode: 'requre' as 'require' }, 'did you mean require?'],
-])('what asks for TLS in wrong words (%s %j) does not go on without', async (query, more, told) => {
+])('an invalid TLS setting (%s %j) does not connect without TLS', async (query, more, told) => {
   const config = settings(`postgres://u:secret@127.0.0.1:1/d${query}`, more)
   expect(validateConnection(config)).toEqual([{ path: ['dsn'], message: expect.stringContaining(told) }])
   await expect(connect(config, fakeContext('x').log)).rejects.toMatchObject({

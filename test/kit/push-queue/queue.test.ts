@@ -98,7 +98,7 @@ describe('push queue', () => {
     expect(all[0].headers).toEqual(headers)
   })
 
-  test('a read waits for a push, and is broken off by its signal', async () => {
+  test('a read waits for a push, and the signal aborts it', async () => {
     const q = queue()
     const reading = q.read(never)
     fill(q, 0, 1)
@@ -110,7 +110,7 @@ describe('push queue', () => {
     await expect(q.read(AbortSignal.abort(new Error('again')))).rejects.toThrow('again')
   })
 
-  test('more than fits in memory goes over the disk, in order and complete, and leaves no file', async () => {
+  test('records beyond the memory limit go through the disk, in order and complete, and the file is removed', async () => {
     const q = queue()
     fill(q, 0, 10_000)
     expect(metric('runner_push_queued_bytes')).toBeLessThanOrEqual(64 * 1024)
@@ -123,7 +123,7 @@ describe('push queue', () => {
     expect(warnings).toEqual([])
   })
 
-  test('nothing is made on disk while memory is enough', async () => {
+  test('no file is created while memory suffices', async () => {
     const q = queue()
     fill(q, 0, 50)
     await drain(q)
@@ -131,7 +131,7 @@ describe('push queue', () => {
     expect(existsSync(join(dir, 'q'))).toBe(false)
   })
 
-  test('a lane that is sent back reads again what is not committed', async () => {
+  test('a restored lane reads uncommitted records again', async () => {
     const q = queue()
     fill(q, 0, 5000)
     const first = await q.read(never, 100)
@@ -148,7 +148,7 @@ describe('push queue', () => {
     expect(await drain(q)).toEqual(range(one + second.records.length, 5100))
   })
 
-  test('random pushes, reads, commits and rewinds lose nothing and double nothing beyond the rewind', async () => {
+  test('random pushes, reads, commits and restores lose no record and duplicate only restored ones', async () => {
     for (let seed = 1; seed <= 6; seed++) {
       const random = seeded(seed)
       const q = queue({ dir: join(dir, String(seed)), maxBytes: 8192 + Math.floor(random() * 60_000) })
@@ -185,7 +185,7 @@ describe('push queue', () => {
     }
   })
 
-  test('drop_oldest drops the oldest unread, counts each, and keeps to its bytes', async () => {
+  test('drop_oldest drops the oldest unread records, counts them, and respects its byte limit', async () => {
     const q = queue({ onFull: 'drop_oldest' })
     fill(q, 0, 10_000)
     expect(metric('runner_push_queued_bytes')).toBeLessThanOrEqual(64 * 1024)
@@ -207,7 +207,7 @@ describe('push queue', () => {
     else expect(got[0]).toBe(0)
   })
 
-  test('block asks the peer to wait, takes what comes all the same, and says when to go on', async () => {
+  test('block pauses the peer, accepts records that still arrive, and resumes the peer', async () => {
     const calls: boolean[] = []
     const q = queue({ onFull: 'block', onBlock: blocked => void calls.push(blocked) })
     fill(q, 0, 2000)
@@ -217,7 +217,7 @@ describe('push queue', () => {
     expect(metric('runner_push_dropped_total')).toBe(0)
   })
 
-  test('block: records that take more than half of the memory each do not block for good', async () => {
+  test('block: records larger than half of the memory do not block permanently', async () => {
     const calls: boolean[] = []
     const q = queue({ onFull: 'block', onBlock: blocked => void calls.push(blocked) })
     for (let n = 0; n < 2; n++) q.push({ payload: Buffer.alloc(40 * 1024), time: 0 })
@@ -236,7 +236,7 @@ describe('push queue', () => {
     expect((await q.read(never)).records.map(r => r.payload.toString())).toEqual(['next'])
   })
 
-  test('all queues of the process share limits.input; each may hold 1 MiB, and what one gives back the others get', async () => {
+  test('all queues of the process share limits.input; each may hold 1 MiB, and released memory is available to the others', async () => {
     const MiB = 1024 * 1024
     const release = useLimits({ input: 8 * MiB })
     try {
@@ -276,7 +276,7 @@ describe('push queue', () => {
     await expect(q.read(never)).rejects.toThrow("the queue of 'in' is full")
   })
 
-  test('a disk that cannot be written is counted and falls back to dropping', async () => {
+  test('a disk write error is counted, and the queue falls back to dropping', async () => {
     const q = queue({ dir: join(import.meta.filename, 'no-directory') })
     fill(q, 0, 5000)
     const got = await drain(q)
@@ -285,7 +285,7 @@ describe('push queue', () => {
     expect(got.length + metric('runner_push_dropped_total', 'full')).toBe(5000)
   })
 
-  test('an orderly end keeps what is not committed for the next process', async () => {
+  test('a normal end keeps uncommitted records for the next process', async () => {
     const first = queue()
     fill(first, 0, 3000)
     const { position, records } = await first.read(never, 70)
@@ -302,7 +302,7 @@ describe('push queue', () => {
     expect(await drain(queue())).toEqual([])
   })
 
-  test('after kill -9 what was spilled is there, up to a torn end', async () => {
+  test('after kill -9 spilled records are present, up to an incomplete end', async () => {
     const script = join(import.meta.dirname, 'spill-child.ts')
     const child = spawn(process.execPath, [script, join(dir, 'q')], { stdio: ['ignore', 'pipe', 'inherit'] })
     const committed = Number(String((await once(child.stdout, 'data'))[0]))

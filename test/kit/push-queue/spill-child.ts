@@ -1,4 +1,4 @@
-/** Spills into the directory it is given, commits the first records, says how many, and waits to be killed. */
+/** Spills into the directory it is given, commits the first records, prints how many, and waits to be killed. */
 import { createPushQueue } from '../../../src/kit/push-queue/queue.ts'
 
 const silent = (): void => {}

@@ -2,11 +2,11 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { displayWidth, fit, tableLines, wrap } from '../../../src/kit/text/columns.ts'
 
-test('the width of a text is the columns that a terminal draws', () => {
+test('the width of a text is the number of terminal columns', () => {
   expect(['abc', '東京', 'e\u0301', '\u001b[36mab\u001b[39m', '👩‍👩‍👧', ''].map(displayWidth)).toEqual([3, 4, 1, 2, 2, 0])
 })
 
-test('a text that is too wide is cut between characters, and the cut is marked', () => {
+test('a text that is too wide is truncated between characters, with a mark', () => {
   expect([fit('abcdef', 6), fit('abcdef', 5), fit('東京都', 5), fit('e\u0301e\u0301e\u0301', 2)]).toEqual([
     'abcdef',
     'abcd…',
@@ -15,7 +15,7 @@ test('a text that is too wide is cut between characters, and the cut is marked',
   ])
 })
 
-test('wrapped lines have the words in order; only a single word can be wider than a line', () => {
+test('wrapped lines keep the order of words; only a single word can be wider than a line', () => {
   const word = fc.string({ minLength: 1, maxLength: 12, unit: fc.constantFrom('a', 'b', '東') })
   fc.assert(
     fc.property(fc.array(word, { minLength: 1 }), fc.integer({ min: 5, max: 30 }), (words, width) => {
@@ -32,7 +32,7 @@ const ROWS = [
   ['東京', '-', 0, ''],
 ]
 
-test('a table aligns its columns: counts are grouped, positions are as commands take them, and nothing is cut', () => {
+test('a table aligns its columns: counts are grouped, positions match command arguments, and no text is truncated', () => {
   expect(tableLines(COLUMNS, ROWS)).toEqual([
     'TOPIC         END     LAG  NOTE',
     'ticks.v1  1234567  12,345  a note of many words that no narrow terminal has room for',
@@ -40,7 +40,7 @@ test('a table aligns its columns: counts are grouped, positions are as commands 
   ])
 })
 
-test('in a narrow terminal the widest text is cut first, numbers never', () => {
+test('in a narrow terminal the widest text is truncated first, numbers never', () => {
   expect(tableLines(COLUMNS, ROWS, 50)).toEqual([
     'TOPIC         END     LAG  NOTE',
     'ticks.v1  1234567  12,345  a note of many words t…',
@@ -54,7 +54,7 @@ test('in a narrow terminal the widest text is cut first, numbers never', () => {
   expect(tableLines(COLUMNS, ROWS, 10)[1]).toContain('1234567  12,345')
 })
 
-test('lines of a table fit the width if every text column can have its least width', () => {
+test('lines of a table fit the width if every text column fits its minimum width', () => {
   const cell = fc.oneof(fc.string({ maxLength: 60, unit: fc.constantFrom('x', ' ', '東') }), fc.nat({ max: 1e9 }))
   fc.assert(
     fc.property(fc.array(fc.tuple(cell, cell, cell)), fc.integer({ min: 60, max: 120 }), (rows, width) => {

@@ -21,20 +21,20 @@ const { value } = fc.letrec<{ value: string }>(tie => ({
   ),
 }))
 
-test('finds the first name that is there twice', () => {
+test('finds the first duplicate name', () => {
   expect(repeatedName('{"a":{"b":1,"c":[{"b":1}]},"b":{"x":"a","\\u0061":1,"a":2}}')).toEqual({ name: 'a', offset: 51 })
   expect(repeatedName('{"a":"a","b":{"a":1},"c":[{"a":1},{"a":2}]}')).toBeUndefined()
   expect(repeatedName('[1,"a","a"]')).toBeUndefined()
 })
 
-test('for every text: a name is there twice where parsing loses a member', () => {
+test('any text: a duplicate name is found exactly where parsing loses a member', () => {
   const members = (v: unknown): number =>
     typeof v !== 'object' || v === null || v instanceof ExactNumber
       ? 0
       : Object.values(v).reduce((n: number, x) => n + members(x), Array.isArray(v) ? 0 : Object.keys(v).length)
   /** Colons outside of texts: the members that were written. */
   const written = (text: string): number => text.replaceAll(/"(?:[^"\\]|\\.)*"/g, '').split(':').length - 1
-  // What parsing drops with a member is not counted: the outermost repeated name is what matters.
+  // Members dropped together with their parent are not counted: only the outermost repeated name matters.
   fc.assert(
     fc.property(value, text => {
       expect(repeatedName(text) !== undefined).toBe(written(text) !== members(parseJson(text)))

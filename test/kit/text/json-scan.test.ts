@@ -53,19 +53,19 @@ describe('elements of an array', () => {
     expect(() => JSON.parse(text) as unknown).toThrow()
   })
 
-  test('says the line and the column, in characters', () => {
+  test('reports line and column, in characters', () => {
     expect(() => cut('[\n  "é",\n  "éé" "x"]')).toThrow(expect.objectContaining({ line: 3, column: 8 }))
     expect(() => elements(Buffer.from([0x5b, 0x22, 0xff, 0x22, 0x5d]))).toThrow(
       expect.objectContaining({ offset: 2, message: 'not valid UTF-8' }),
     )
   })
 
-  test('two arrays of one name are refused, and so is a bottomless one', () => {
+  test('two arrays of one name are an error, and so is unlimited nesting', () => {
     expect(() => cut('{"rows":[1],"rows":[2]}', 'rows')).toThrow('rows is a duplicate key')
     expect(() => cut('['.repeat(1_000_000))).toThrow('nested deeper than 256')
   })
 
-  // JSON.parse is the reference: mutated texts must be taken or refused alike, and the cut elements must say the same.
+  // JSON.parse is the reference: mutated texts must be accepted or rejected alike, and the elements must have equal values.
   test('agrees with JSON.parse on mutated texts', () => {
     let state = 1
     const random = (n: number): number => (state = (state * 48271) % 2147483647) % n

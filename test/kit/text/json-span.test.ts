@@ -7,7 +7,7 @@ const at = (text: string, path: (string | number)[]): [string, string | undefine
   return [text.slice(value.start, value.end), key && text.slice(key.start, key.end)]
 }
 
-test('values and keys, in any white space', () => {
+test('values and keys are found, with any white space', () => {
   const text = ' {\n "a" : [ 1 , {"b\\"{" :\t"x,]" } ,[]],"c":1.50\r\n,"d":{}} '
   expect(at(text, [])[0]).toBe(text.trim())
   expect(at(text, ['a', 0])).toEqual(['1', undefined])
@@ -17,7 +17,7 @@ test('values and keys, in any white space', () => {
   expect(at(text, ['d'])).toEqual(['{}', '"d"'])
 })
 
-test('of two equal keys the later one; a path into nothing ends where it is left', () => {
+test('of two equal keys the later one is found; a missing path ends at its last existing value', () => {
   expect(at('{"a":1,"a":2}', ['a'])).toEqual(['2', '"a"'])
   expect(at('{"a":{"b":1}}', ['a', 'x', 'y'])).toEqual(['{"b":1}', '"a"'])
   expect(at('[1]', [5])).toEqual(['[1]', undefined])

@@ -24,7 +24,7 @@ const decimalText = fc
   .filter(text => String(Number(text)) === text)
 
 describe('multiplication of plain numbers', () => {
-  it('is exact for any sequence of pairs, whatever the pairs before them', () => {
+  it('is exact for any sequence of pairs', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(decimalText, decimalText), { minLength: 1, maxLength: 20 }), pairs => {
         for (const [a, b] of pairs) {
@@ -36,14 +36,14 @@ describe('multiplication of plain numbers', () => {
     )
   })
 
-  it('stays with doubles after a factor of many places as before it', () => {
+  it('continues to use doubles after a factor with many digits', () => {
     fastMultiply(0.00000001, 0.00000001)
     expect(fastMultiply(1_000_000, 1_000_000)).toBe(1e12)
     expect(fastMultiply(100.49, 0.22)).toBe(22.1078)
     expect(fastMultiply(-0.5, 0)).toBe(0)
   })
 
-  it('leaves what has no such result to the exact way', () => {
+  it('leaves other results to exact arithmetic', () => {
     for (const [a, b] of [
       [Number.NaN, 1],
       [1, Number.POSITIVE_INFINITY],

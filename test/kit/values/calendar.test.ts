@@ -1,4 +1,4 @@
-/** Windows by the calendar, against what Intl shows on the clocks of each zone. */
+/** Windows by the calendar, compared with the clocks of each zone in Intl. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { calendarProblems, type CalendarConfig, timeline, type WindowSize } from '../../../src/kit/values/calendar.ts'
@@ -14,7 +14,7 @@ const at = (time: string, size: WindowSize, config: CalendarConfig = {}, align?:
 
 describe('offsets', () => {
   // Made by Python's zoneinfo: [epoch seconds, offset before, offset after], from 1970 to 2023, since rules of later years still change.
-  test.each(Object.entries(changes as unknown as Record<string, [number, number, number][]>))('%s as Python has it', (name, all) => {
+  test.each(Object.entries(changes as unknown as Record<string, [number, number, number][]>))('%s match Python', (name, all) => {
     const zone = zoneOf(name)
     for (const [i, [time, before, after]] of all.entries()) {
       expect([zone.offset(time * 1000 - 1) / 1000, zone.offset(time * 1000) / 1000]).toEqual([before, after])
@@ -25,7 +25,7 @@ describe('offsets', () => {
 })
 
 describe('fixed windows', () => {
-  test('weeks begin on Monday, others with 1970', () => {
+  test('weeks begin on Monday, other windows at the epoch', () => {
     expect(show(at('2026-01-31T12:00Z', 7 * DAY), DAY)).toEqual(['2026-01-26T00:00', 7])
     expect(show(at('2026-01-31T12:00Z', 7 * DAY, { week_start: 'sunday' }), DAY)).toEqual(['2026-01-25T00:00', 7])
     expect(show(at('2026-01-31T12:00Z', 7 * DAY, {}, 0), DAY)).toEqual(['2026-01-29T00:00', 7])
@@ -33,7 +33,7 @@ describe('fixed windows', () => {
     expect(show(at('2026-01-31T12:34Z', DAY, {}, Date.parse('2020-05-05T06:00Z')))).toEqual(['2026-01-31T06:00', 24])
   })
 
-  test('a time before 1970 lies in its window', () => {
+  test('a time before 1970 belongs to its window', () => {
     expect(show(at('1969-12-31T23:59:59Z', HOUR))).toEqual(['1969-12-31T23:00', 1])
     expect(show(at('1969-12-28T12:00Z', 7 * DAY), DAY)).toEqual(['1969-12-22T00:00', 7])
   })
@@ -51,12 +51,12 @@ describe('days', () => {
     expect(show(at(time, DAY, { zone }))).toEqual([start, hours])
   })
 
-  test('Samoa had no 30 December 2011', () => {
+  test('Samoa had no December 30, 2011', () => {
     expect(show(at('2011-12-30T09:59Z', DAY, { zone: 'Pacific/Apia' }))).toEqual(['2011-12-29T10:00', 24])
     expect(show(at('2011-12-30T10:00Z', DAY, { zone: 'Pacific/Apia' }))).toEqual(['2011-12-30T10:00', 24])
   })
 
-  test('midnight that does not exist, and one that occurs twice', () => {
+  test('midnight can be missing or occur twice', () => {
     expect(show(at('2018-11-04T12:00Z', DAY, { zone: 'America/Sao_Paulo' }))).toEqual(['2018-11-04T03:00', 23])
     // St John's put its clocks back at one minute past midnight.
     expect(show(at('2006-10-29T02:30Z', DAY, { zone: 'America/St_Johns' }), 60_000)).toEqual(['2006-10-29T02:30', 1500])
@@ -85,7 +85,7 @@ const SIZES: [WindowSize, number][] = [
   ['1y', 4],
 ]
 
-test('an instant lies in its window, windows lie side by side, and each is one day, month or year on the clock', () => {
+test('an instant is in its window, windows are adjacent, and each is one day, month or year on the clock', () => {
   fc.assert(
     fc.property(times, fc.constantFrom(...ZONES), fc.constantFrom(...SIZES), (time, zone, [size, length]) => {
       const windows = timeline(size, { zone })
@@ -106,7 +106,7 @@ test('an instant lies in its window, windows lie side by side, and each is one d
   )
 })
 
-test('parts of days and weeks lie side by side, too, and begin where clocks show their multiples', () => {
+test('parts of days and weeks are adjacent, and begin at multiples on the clock', () => {
   fc.assert(
     fc.property(
       times,
@@ -147,7 +147,7 @@ describe('weeks, months and parts of days', () => {
     expect(show(at(time, size, { zone }))).toEqual([start, hours])
   })
 
-  test('full hours of India begin at half past of UTC', () => {
+  test('full hours in India begin at half past in UTC', () => {
     expect(show(at('2026-01-01T12:00Z', HOUR, { zone: 'Asia/Kolkata' }))).toEqual(['2026-01-01T11:30', 1])
   })
 })
@@ -169,7 +169,7 @@ describe('sessions', () => {
     expect(show(at(time, size, nyse))).toEqual(span)
   })
 
-  test('over midnight, from Sunday evening', () => {
+  test('a session may pass midnight, or start on Sunday evening', () => {
     const futures: CalendarConfig = { zone: 'America/Chicago', session: { start: '17:00', end: '16:00', days: 'sun-thu' } }
     expect(show(at('2026-02-01T22:59Z', DAY, futures))).toBeUndefined()
     expect(show(at('2026-02-01T23:00Z', DAY, futures))).toEqual(['2026-02-01T23:00', 23])
@@ -196,6 +196,6 @@ test.each<[WindowSize, CalendarConfig, string]>([
   [DAY, { session: { start: '09:30', end: '16:00', days: 'mo-fr' } }, 'mo-fr must be days of the week'],
   [DAY, { week_start: 'sunday' }, '`week_start` needs a window of weeks, and size is 1d'],
   [DAY, { outside: 'dlq' }, '`outside` needs `session`'],
-])('%s %j is a problem', (size, config, message) => {
+])('%s %j is rejected', (size, config, message) => {
   expect(calendarProblems(size, config, 'size').map(p => p.message)).toEqual([expect.stringContaining(message)])
 })

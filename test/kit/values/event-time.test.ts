@@ -19,11 +19,11 @@ describe('time units', () => {
     expect(parseTime(raw, unit)).toBe(MS)
   })
 
-  test('every millisecond of a second survives the way through fractional seconds', () => {
+  test('every millisecond of a second survives conversion through fractional seconds', () => {
     for (let ms = 0; ms < 1000; ms++) expect(parseTime((MS - 678 + ms) / 1000, 's')).toBe(MS - 678 + ms)
   })
 
-  test('what is finer than a millisecond is cut off, also a hair before the next one', () => {
+  test('digits below a millisecond are truncated, also just before the next one', () => {
     const late = [
       ['s', '1767270615.6789999999'],
       ['s', new ExactNumber('1767270615.6789999')],
@@ -44,7 +44,7 @@ describe('time units', () => {
     [MS * 1e6, /looks like nanoseconds/],
     ['soon', /epoch milliseconds/],
     [-1, /epoch milliseconds/],
-  ])('without a unit %s is an error that says what to write', (raw, words) => {
+  ])('without a unit %s is an error with the unit to write', (raw, words) => {
     const read = timeReader('ts', 3_600_000)
     expect(() => read(new Message({ ts: raw }, null, MS))).toThrow(words)
   })
@@ -59,18 +59,18 @@ describe('time units', () => {
     ['s', MS * 1000, /looks like microseconds/],
     ['us', MS * 1e6, /looks like nanoseconds/],
     ['s', String(MS), /looks like milliseconds/],
-  ] as const)('a unit that cannot be right is an error, not another date: %s, %s', (unit, raw, words) => {
+  ] as const)('an implausible unit is an error, not another date: %s, %s', (unit, raw, words) => {
     expect(() => timeReader('ts', 3_600_000, unit)(new Message({ ts: raw }, null, 0))).toThrow(words)
   })
 
-  test('any other unit is believed: 1970 in milliseconds, small numbers, the year 1980', () => {
+  test('any other unit is trusted: 1970 in milliseconds, small numbers, the year 1980', () => {
     expect(timeReader('ts', 3_600_000, 'ms')(new Message({ ts: 1_767_270_615 }, null, MS))).toBe(1_767_270_615)
     expect(timeReader('ts', 3_600_000, 'us')(new Message({ ts: 60_000_000 }, null, 0))).toBe(60_000)
     expect(timeReader('ts', 3_600_000, 's')(new Message({ ts: 60 }, null, 0))).toBe(60_000)
     expect(timeReader('ts', 3_600_000, 'us')(new Message({ ts: 315_532_800e6 }, null, 0))).toBe(315_532_800_000)
   })
 
-  test('small numbers stay milliseconds: tests and simulations count from 0', () => {
+  test('small numbers are milliseconds, because tests and simulations count from 0', () => {
     expect(timeReader('ts', 3_600_000)(new Message({ ts: 60_000 }, null, 0))).toBe(60_000)
   })
 })

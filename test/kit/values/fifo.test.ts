@@ -2,7 +2,7 @@ import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { Fifo } from '../../../src/kit/values/fifo.ts'
 
-test('gives what an array gives, and its memory follows what is in it', () => {
+test('gives the same results as an array, and its memory follows its size', () => {
   fc.assert(
     fc.property(fc.array(fc.nat(20)), fc.array(fc.integer({ min: -3000, max: 3000 }), { maxLength: 12 }), (start, steps) => {
       const fifo = new Fifo(start)
@@ -25,7 +25,7 @@ test('gives what an array gives, and its memory follows what is in it', () => {
   )
 })
 
-test('a million through a queue of a hundred', () => {
+test('a million items pass through a queue of a hundred', () => {
   const fifo = new Fifo<number>()
   let most = 0
   let wrong = 0

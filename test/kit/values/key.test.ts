@@ -22,7 +22,7 @@ describe('keys', () => {
     expect([null, undefined, {}, []].map(keyText)).toEqual([undefined, undefined, undefined, undefined])
   })
 
-  test('a key that is written has the digits of the record, one that is compared the value', () => {
+  test('a written key has the digits of the record, a compared key uses the value', () => {
     const id = keyField('a.id')
     const keys = ['9007199254740993', '1e400', '1.10', '7', '"x"'].map(v => id(read(`{"a":{"id":${v}}}`)))
     expect(keys.map(keyText)).toEqual(['9007199254740993', '1e400', '1.10', '7', 'x'])
@@ -31,7 +31,7 @@ describe('keys', () => {
     expect(keyJson('1.1')).not.toBe(keyJson(1.1))
   })
 
-  test('two records whose ids differ in the last digit have two keys, in Kafka and in Redis', () => {
+  test('two records whose ids differ in the last digit have different keys in Kafka and in Redis', () => {
     const records = ['9007199254740992', '9007199254740993'].map(id => read(`{"id":${id}}`))
     const made = recordMaker({ topic: 't', key: 'id', keep_headers: false, keep_partition: false, timestamp: 'event' } as never)
     expect(records.map(m => made(m).key)).toEqual(['9007199254740992', '9007199254740993'])
@@ -55,7 +55,7 @@ describe('keys', () => {
   }
   const value = fc.jsonValue({ maxDepth: 4 })
 
-  test('equal values are one key, whatever the order of their names; other values are another', () => {
+  test('equal values are one key, whatever the order of their names; other values are other keys', () => {
     const numbers = fc.infiniteStream(fc.nat())
     fc.assert(
       fc.property(value, value, numbers, (a, b, stream) => {
@@ -81,7 +81,7 @@ describe('keys', () => {
           ? 0
           : v
 
-  test('state of keys in another order goes on', () => {
+  test('state with keys in another order is restored', () => {
     const map = new Map<string, Json>([
       ['{"b":1,"a":2}', 1],
       ['{"a":2,"b":1}', 2],

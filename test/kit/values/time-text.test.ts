@@ -11,7 +11,7 @@ describe('a time format runs in bounded time whatever the text is', () => {
       expect(() => parseTimeText(text, format)).toThrow()
   })
 
-  test('a format with many ways to cut a text reads what it writes', () => {
+  test('a format with several ways to split a text reads its own output', () => {
     const format = '%b.%B.%a.%A.%Z %Y %d %H%M%S'
     const text = formatTimeText(TIME, format)
     expect(text).toBe('Sep.September.Wed.Wednesday.UTC 2026 30 210507')
@@ -27,7 +27,7 @@ describe('a time format runs in bounded time whatever the text is', () => {
   )
 })
 
-test('a zone in brackets is one that exists, and has the offset beside it', () => {
+test('a zone in brackets must exist and match the offset next to it', () => {
   expect(parseTimeText('2026-07-01T02:00:00+02:00[Europe/Paris]')).toBe(Date.UTC(2026, 6, 1))
   expect(parseTimeText('2026-10-25T02:30:00+01:00[Europe/Paris]')).toBe(Date.UTC(2026, 9, 25, 1, 30))
   expect(parseTimeText('2026-07-01T00:00:00Z[Europe/Paris]')).toBe(Date.UTC(2026, 6, 1))
@@ -43,6 +43,6 @@ test.each([
   ['1767225600123', 'us', 'milliseconds'],
   ['1767225600123456789', 'us', 'nanoseconds'],
   ['1767225600', 'ns', 'seconds'],
-])('digits that cannot be of the unit are an error, not another date: %s in %s', (text, unit, likely) => {
+])('digits that do not fit the unit are an error, not another date: %s in %s', (text, unit, likely) => {
   expect(() => parseTimeText(text, unit)).toThrow(new RegExp(`looks like ${likely}`))
 })

@@ -1,4 +1,4 @@
-/** The checkpoint topic of a real broker keeps what every checkpoint store promises. */
+/** The checkpoint topic of a real broker passes the checkpoint conformance suite. */
 import { checkpointConformance } from '../../conformance/checkpoint.ts'
 import { laneOf, newTopic, producerOptions, unique } from '../../conformance/driver-lib.ts'
 import { makeDriver } from '../../connectors/kafka/make.ts'

@@ -10,7 +10,7 @@ function logger() {
   return { lines, log: countRepeats({ debug: note, info: note, warn: note, error: note }) }
 }
 
-test('the same error is one line, then a count at growing intervals', () => {
+test('a repeated error is one line, then a count at growing intervals', () => {
   const { lines, log } = logger()
   for (let second = 0; second < 120; second++) {
     for (let i = 0; i < 8; i++)
@@ -25,7 +25,7 @@ test('the same error is one line, then a count at growing intervals', () => {
   ])
 })
 
-test('another step, another error and a line without an error are lines of their own', () => {
+test('another step, another error and a line without an error each have their own line', () => {
   const { lines, log } = logger()
   log.warn({ step: 'a', error: 'gone' }, 'first')
   log.warn({ step: 'b', error: 'gone' }, 'second')
@@ -37,7 +37,7 @@ test('another step, another error and a line without an error are lines of their
   expect(lines).toEqual(['first', 'second', 'third', 'fourth', 'fifth', 'fifth', 'sixth'])
 })
 
-test('an error that comes again after it was gone is new', () => {
+test('an error that recurs after it was resolved is logged as new', () => {
   const { lines, log } = logger()
   log.warn({ error: 'gone' }, 'trying again')
   vi.advanceTimersByTime(11_000)

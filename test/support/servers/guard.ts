@@ -3,11 +3,11 @@ import { spawn } from 'node:child_process'
 import type { Socket } from 'node:net'
 
 export interface Guard {
-  /** The child has ended in the normal way: nothing is left to guard. */
+  /** The child has ended normally and needs no guard. */
   release(): Promise<void>
 }
 
-// Only our death or `release` closes the pipe that `read` waits on.
+// The pipe that `read` waits on closes only when this process ends, or with `release`.
 const SCRIPT = 'read -r word; [ "$word" = done ] && exit 0; kill -9 "$1"; [ -n "$2" ] && rm -rf "$2"'
 
 /**

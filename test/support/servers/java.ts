@@ -75,7 +75,7 @@ export interface ClassArchive {
 
 /**
  * Java's archive of the classes that a broker has loaded when it is ready: with it, a start takes half of the processor time.
- * It holds for one folder of jars and one Java; another Java says in the broker's log that it does not use it.
+ * It holds for one folder of jars and one Java; another Java logs that it does not use it.
  */
 export function classArchive(lib: string): ClassArchive {
   const path = `${lib}.jsa`

@@ -1,4 +1,4 @@
-/** A Kafka broker of a test's own: started from jars on this machine, killed, frozen and restarted at will. */
+/** A Kafka broker of a test's own: started from jars on this machine, which tests can kill, freeze and restart. */
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -36,11 +36,11 @@ export interface KafkaServer {
   readonly pid: number
   /** Ends it for good and removes its temporary data. */
   stop(): Promise<void>
-  /** SIGKILL: what a crash looks like. Data stays; `restart` brings it back. */
+  /** SIGKILL, as in a crash. The data is kept; `restart` starts it again. */
   kill(): Promise<void>
   /** Starts it again on the same port and data, after an orderly shutdown when it was still running. */
   restart(): Promise<void>
-  /** SIGSTOP: alive to the kernel, silent to everyone else. */
+  /** SIGSTOP: the process exists but does not respond. */
   pause(): void
   resume(): void
 }
@@ -180,7 +180,7 @@ function defaults(port: number, controller: number, advertised: string, data: st
     'group.initial.rebalance.delay.ms': 0,
     // 128 MB by default, which a start fills with zeros.
     'log.cleaner.dedupe.buffer.size': 2_097_152,
-    // The controller refuses a killed broker's return until the old session is over: 9 s by default.
+    // The controller rejects a killed broker until its old session has expired: 9 s by default.
     'broker.session.timeout.ms': 3000,
     'broker.heartbeat.interval.ms': 500,
     // Test records carry timestamps of any year: nothing may be cleaned up under a test.

@@ -1,4 +1,4 @@
-/** A PostgreSQL of a test's own: real binaries from npm, stopped, killed, frozen and restarted at will. */
+/** A PostgreSQL of a test's own: real binaries from npm, which tests can stop, kill, freeze and restart. */
 import { execFile, execFileSync } from 'node:child_process'
 import { chmodSync, chownSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -28,11 +28,11 @@ export interface PostgresServer {
   stop(): Promise<void>
   /** `pg_ctl stop -m immediate`: clients are cut off, nothing is flushed. */
   immediate(): Promise<void>
-  /** SIGKILL of the postmaster: what the kernel's out-of-memory killer does. */
+  /** SIGKILL of the postmaster, as by the kernel's out-of-memory killer. */
   kill(): Promise<void>
   /** Starts it again on the same port and data; recovers from the log when it was killed. */
   start(): Promise<void>
-  /** SIGSTOP of all its processes: alive to the kernel, silent to everyone else. */
+  /** SIGSTOP of all its processes: the processes exist but do not respond. */
   pause(): void
   resume(): void
 }
@@ -148,7 +148,7 @@ const DEFAULTS: Record<string, string | number> = {
   listen_addresses: '127.0.0.1',
   max_connections: 100,
   shared_buffers: '32MB',
-  // In the data directory: what a killed server leaves goes with it.
+  // In the data directory: files of a killed server are removed with it.
   dynamic_shared_memory_type: 'mmap',
   // A killed process loses nothing that was written to the operating system: enough for every fault that a test can cause.
   fsync: 'off',

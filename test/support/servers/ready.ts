@@ -1,7 +1,7 @@
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Resolves when the broker at `port` lists itself in its metadata; rejects with the last reason after `timeoutMs`, or at once when `gone()` says why. */
+/** Resolves when the broker at `port` lists itself in its metadata; rejects with the last reason after `timeoutMs`, or at once when `gone()` returns a reason. */
 export async function brokerReady(port: number, timeoutMs: number, gone: () => string | undefined = () => undefined): Promise<void> {
   const deadline = Date.now() + timeoutMs
   let reason = 'no answer'

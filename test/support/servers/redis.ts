@@ -20,7 +20,7 @@ export interface RedisServer {
   kill(): Promise<void>
   /** Starts it again on the same port, empty. */
   restart(): Promise<void>
-  /** SIGSTOP: alive to the kernel, silent to everyone else. */
+  /** SIGSTOP: the process exists but does not respond. */
   pause(): void
   resume(): void
 }
@@ -28,7 +28,7 @@ export interface RedisServer {
 export interface RedisOptions {
   /** Further arguments: `['--requirepass', 'x']`. */
   readonly args?: readonly string[]
-  /** Asked for readiness without TLS and login; default true. */
+  /** Whether readiness is tested without TLS and credentials; default true. */
   readonly ping?: boolean
   /** A configuration file, which the server may rewrite (sentinels do). */
   readonly config?: string
@@ -115,7 +115,7 @@ async function redisReady(port: number, ping: boolean, gone: () => string | unde
     if (dead !== undefined) throw new Error(dead)
     try {
       const answer = await greet(port, ping)
-      // A login that is asked for is an answer, too.
+      // A request for credentials is also a response.
       if (!ping || answer.startsWith('+PONG') || answer.startsWith('-NOAUTH')) return
       reason = answer
     } catch (error) {

@@ -44,7 +44,7 @@ test('bounds, enum, const, multipleOf, integer and uniqueItems are exact', () =>
   )
 })
 
-test('a product is a multiple of its factors, whatever their exponents', () => {
+test('a product is a multiple of its factors, whatever the exponents', () => {
   fc.assert(
     fc.property(fc.bigInt(1n, 10n ** 20n), fc.bigInt(1n, 10n ** 12n), fc.integer({ min: -300, max: 300 }), (n, step, e) => {
       expect(fits(`{"multipleOf":${step}e${e}}`, `${n * step}e${e}`)).toBe(true)
@@ -64,7 +64,7 @@ test('a product is a multiple of its factors, whatever their exponents', () => {
     expect([step, value, fits(`{"multipleOf":${step}}`, value)]).toEqual([step, value, step !== '3'])
 })
 
-test('uniqueItems of many items takes time in proportion to them', () => {
+test('uniqueItems takes linear time', () => {
   const items = Array.from({ length: 200_000 }, (_, i) => `{"b":${i},"a":"x"}`).join()
   expect(fits('{"uniqueItems":true}', `[${items}]`)).toBe(true)
   expect(fits('{"uniqueItems":true}', `[${items},{"a":"x","b":7.0}]`)).toBe(false)

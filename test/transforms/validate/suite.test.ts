@@ -1,4 +1,4 @@
-/** The public JSON-Schema-Test-Suite: every test right, or its schema refused by a rule of the guide. */
+/** The public JSON-Schema-Test-Suite: every test passes, or its schema is rejected by a rule of the guide. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
@@ -16,7 +16,7 @@ const data = join(import.meta.dirname, '../../suites/json-schema')
 const DRAFTS = ['draft-07', '2019-09', '2020-12'] as const
 type Draft = (typeof DRAFTS)[number]
 
-/** The rows of the table in the guide, by what their message says. */
+/** The rows of the table in the guide, by their message. */
 const RULES: readonly (readonly [RegExp, string])[] = [
   [/has no effect without/, 'Keyword without effect'],
   [/has no effect beside \$ref/, 'Keyword beside `$ref`'],
@@ -47,7 +47,7 @@ function results(draft: Draft, which: (file: string) => boolean): Result {
   for (const [file, groups] of Object.entries(suite)) {
     if (!which(file)) continue
     for (const { description, schema, tests } of groups) {
-      // What format.json expects is that a format by default only describes.
+      // format.json expects that a format is only an annotation by default.
       const formats = file === 'format' ? 'ignore' : 'check'
       const compiled = compileSchema({ schema, formats, folder: '.', references: { 'http://localhost:1234/': remotes } })
       for (const t of tests) {
@@ -78,20 +78,20 @@ function documented(draft: Draft): Record<string, number> {
 describe.each(DRAFTS)('%s', draft => {
   const required = (file: string): boolean => !file.startsWith('optional/')
 
-  test('no required test is wrong', () => {
+  test('all required tests pass', () => {
     const { right, wrong } = results(draft, required)
     expect(wrong).toEqual([])
     expect(right).toBe({ 'draft-07': 908, '2019-09': 1230, '2020-12': 1280 }[draft])
   })
 
-  test('of the optional tests, only what the guide says is wrong: content only describes', () => {
+  test('the only failing optional tests are those that the guide lists: content keywords are annotations', () => {
     const { right, wrong } = results(draft, file => !required(file))
     expect(wrong.filter(name => !name.startsWith('optional/content: '))).toEqual([])
     expect(wrong).toHaveLength(draft === 'draft-07' ? 4 : 0)
     expect(right).toBe({ 'draft-07': 780, '2019-09': 860, '2020-12': 867 }[draft])
   })
 
-  test('refused is only what a rule of the guide refuses, as often as it says', () => {
+  test('schemas are rejected only by a rule of the guide, as often as the guide states', () => {
     const { refused } = results(draft, () => true)
     expect(Object.fromEntries(refused)).toEqual(documented(draft))
   })

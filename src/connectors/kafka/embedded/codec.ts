@@ -1,11 +1,11 @@
 /**
- * Records of one partition as one blob, column by column so that decoding needs no parsing:
+ * Records of one partition as one blob, in columns, so that decoding needs no parsing:
  *
  *     u32 format, u32 count, f64 time[count], i32 keyLength[count], i32 valueLength[count],
  *     i32 headersLength[count] (only with HAS_HEADERS), then per record: key, value, headers; at the end u32 CRC-32 (only with HAS_CRC)
  *
- * A length of -1 is null; a key length of -2 is the key of the record before. Little-endian, as every platform of Node is.
- * The checksum covers all before it and where the chunk lies; what 0.1.0 wrote has none.
+ * A length of -1 is null; a key length of -2 means the key of the previous record. Little-endian, like all platforms of Node.
+ * The checksum covers all bytes before it and the position of the chunk; chunks of 0.1.0 have none.
  */
 import { crc32 } from 'node:zlib'
 import { type Header, Message, type Origin } from '../../../contract/plugin.ts'
@@ -24,17 +24,17 @@ const MAX_RECORDS = 4096
 export interface Chunk {
   readonly count: number
   readonly newest: number
-  /** Written with `placeChunk`. */
+  /** Complete after `placeChunk`. */
   readonly data: Buffer
-  /** Of `data` without its checksum. */
+  /** CRC of `data` without its checksum. */
   readonly crc: number
 }
 
-/** Writers whose buffers can be reused: creating them costs more than filling them with a few records. */
+/** Writers for reuse: allocating their buffers costs more than filling them with a few records. */
 const spare: ChunkWriter[] = []
 const MAX_SPARE = 16
 
-/** Collects records of one partition and cuts them into chunks. */
+/** Collects records of one partition and splits them into chunks. */
 export class ChunkWriter {
   chunks: Chunk[] = []
   private times = new Float64Array(256)
@@ -69,14 +69,14 @@ export class ChunkWriter {
     return spare.pop() ?? new ChunkWriter()
   }
 
-  /** Passes the writer's buffers to the next user, when all its chunks are written. */
+  /** Returns the buffers for reuse. Call it when all chunks are written. */
   recycle(): void {
     this.cut()
     this.chunks = []
     if (spare.length < MAX_SPARE && this.data.length <= 2 * MAX_DATA) spare.push(this)
   }
 
-  /** Closes the chunk being filled; afterwards all records are in `chunks`. */
+  /** Closes the current chunk; afterwards all records are in `chunks`. */
   cut(): void {
     const n = this.count
     if (n === 0) return
@@ -124,7 +124,7 @@ export class ChunkWriter {
   private putSized(bytes: Buffer | string | null): void {
     const at = this.used
     this.putInt(0)
-    // First put, then look at `this.data`: putting may replace the buffer.
+    // Read `this.data` after `put`, which may replace the buffer.
     const length = this.put(bytes)
     this.data.writeInt32LE(length, at)
   }
@@ -155,7 +155,7 @@ function longer<A extends Float64Array | Int32Array>(array: A, bigger: A): A {
   return bigger
 }
 
-/** Includes the position of the chunk: one that is found at another offset, or in another partition, does not match. */
+/** Includes the position of the chunk: a chunk at another offset or in another partition does not match. */
 function placed(crc: number, part: number, next: number): number {
   const place = new Float64Array([part, next])
   return crc32(new Uint8Array(place.buffer), crc)
@@ -172,9 +172,9 @@ export interface ChunkPlace {
   readonly next: number
 }
 
-/** Appends the chunk's records from offset `from` on to `into`. `next` is the offset behind its last record. */
+/** Appends the records of a chunk to `into`, starting at offset `from`. */
 export function decodeChunk(blob: Uint8Array, { part, next }: ChunkPlace, from: number, origin: Origin, into: Message[]): void {
-  // SQLite hands out a fresh, aligned buffer; anything else would make the typed views below throw.
+  // The typed views below need an aligned buffer. Buffers of SQLite are aligned; others are copied.
   const data =
     blob.byteOffset % 8 === 0 ? Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength) : Buffer.from(Uint8Array.from(blob).buffer)
   if (data.length < 8) throw new DamagedChunk('it is too short')
@@ -206,7 +206,7 @@ export function decodeChunk(blob: Uint8Array, { part, next }: ChunkPlace, from: 
     if (valueLength > 0) at += valueLength
     const headersAt = at
     if (headers !== undefined) at += headers[i]
-    // The checks that are possible without a checksum, or if the bit for it has flipped. Every position is after the previous one.
+    // Checks without a checksum, or if its format bit has flipped: positions must increase.
     if (at > size || at < headersAt || valueLength < NULL) throw new DamagedChunk('its lengths do not match')
     if (i < skip) continue
     const value = valueLength === NULL ? null : data.subarray(valueAt, valueAt + valueLength)
@@ -216,7 +216,7 @@ export function decodeChunk(blob: Uint8Array, { part, next }: ChunkPlace, from: 
   if (at !== size) throw new DamagedChunk('its lengths do not match')
 }
 
-/** The disk returned other bytes than those written. */
+/** The bytes read differ from those written. */
 export class DamagedChunk extends Error {}
 
 function decodeHeaders(data: Buffer, at: number, end: number): Header[] {
@@ -241,7 +241,7 @@ function decodeHeaders(data: Buffer, at: number, end: number): Header[] {
   })
 }
 
-/** First offset in the chunk whose time is at or after `time`. */
+/** First offset in the chunk with a time at or after `time`. */
 export function findTime(blob: Uint8Array, next: number, time: number): number {
   const view = new DataView(blob.buffer, blob.byteOffset, blob.byteLength)
   const n = Math.min(view.getUint32(4, true), (blob.byteLength - 8) >> 3)

@@ -1,13 +1,13 @@
 /**
- * Consumer groups as rows. There is no coordinator process: the process that changes the membership computes the target of all members
- * in the same transaction, and each member then moves from what it owns to its target by itself:
+ * Consumer groups as rows. There is no coordinator process: a process that changes the membership computes the targets of all members
+ * in the same transaction. Each member then moves from its owned partitions to its targets:
  *
- *     join, leave, death noticed  ->  targets are computed, `grp.version` grows
- *     owner sees a target that is not itself  ->  drains, then gives the partition up
- *     target sees a partition without owner  ->  takes it
+ *     join, leave, eviction  ->  targets are computed, `grp.version` grows
+ *     the target of an owned partition is another member  ->  the owner drains, then releases the partition
+ *     the target of a partition without owner  ->  claims it
  *
- * So only partitions that really move are interrupted, and one never has two owners. `Sqlite.write` around every change
- * makes these steps atomic across processes.
+ * Only partitions that move are interrupted, and a partition never has two owners. `Sqlite.write` around every change makes
+ * these steps atomic across processes.
  */
 import type { LiveContent } from '../../../contract/plugin.ts'
 import { liveConflict, liveContentOf } from '../../../kit/live-content.ts'
@@ -16,7 +16,7 @@ import { mustAgree } from '../driver.ts'
 import { assign } from './assign.ts'
 import { mayBeAlive, processName, processToken } from '../liveness.ts'
 
-/** A member that does not give up a partition within this time (or its session timeout, if longer) is evicted. */
+/** A member that does not release a partition within this time (or its session timeout, if longer) is evicted. */
 const REBALANCE_MS = 60_000
 
 export interface Part {
@@ -43,20 +43,20 @@ interface MemberRow {
   process: string
 }
 
-/** ms of the machine's monotonic clock: the same for all processes, and independent of changes of the clock. */
+/** Monotonic clock of the machine, ms: the same for all processes, and independent of changes of the wall clock. */
 const uptime = (): number => {
   const [s, ns] = process.hrtime()
   return s * 1000 + ns / 1e6
 }
 
-/** Row id of a group, made on first use. Inside `Sqlite.write` only. */
+/** Row id of a group, created on first use. Only inside `Sqlite.write`. */
 export function groupId(db: Sqlite, name: string): number {
   const row = db.prepare('SELECT id FROM grp WHERE name = ?').get(name) as { id: number } | undefined
   if (row) return row.id
   return (db.prepare('INSERT INTO grp (name) VALUES (?) RETURNING id').get(name) as { id: number }).id
 }
 
-/** Inside `Sqlite.write` only. */
+/** Only inside `Sqlite.write`. */
 export function commitOffset(db: Sqlite, group: number, part: number, next: number, metadata: string | null): void {
   db.prepare(
     `INSERT INTO committed (grp, part, next, metadata) VALUES (?, ?, ?, ?)
@@ -95,7 +95,7 @@ export class Group {
     this.name = name
   }
 
-  /** The topic has more partitions, or was deleted: its readers rebalance. Inside `Sqlite.write` only. */
+  /** Rebalances the groups of a topic that has more partitions or was deleted. Only inside `Sqlite.write`. */
   static topicChanged(db: Sqlite, topic: string): void {
     for (const { id, name } of db.prepare('SELECT id, name FROM grp').all() as { id: number; name: string }[]) {
       const members = db.prepare('SELECT topics FROM member WHERE grp = ?').all(id) as { topics: string }[]
@@ -106,7 +106,7 @@ export class Group {
     }
   }
 
-  /** @throws {LiveConflictError} when the members have different settings. */
+  /** @throws {LiveConflictError} if the members have different settings */
   async join(member: string, topics: readonly string[], sessionMs: number, live?: LiveContent): Promise<void> {
     await this.db.write(() => {
       this.id = groupId(this.db, this.name)
@@ -127,7 +127,7 @@ export class Group {
     })
   }
 
-  /** Shows that the member is alive, and evicts dead ones. @returns false when it was evicted itself. */
+  /** Renews the member and evicts dead ones. @returns false if the member was evicted */
   async heartbeat(member: string): Promise<boolean> {
     return this.db.write(() => {
       if (this.db.prepare('UPDATE member SET seen = ? WHERE id = ?').run(uptime(), member).changes === 0) return false
@@ -141,7 +141,7 @@ export class Group {
     return this.db.get<{ version: number }>('SELECT version FROM grp WHERE id = ?', this.id)?.version ?? -1
   }
 
-  /** The current and the target partitions of the member; undefined when it was evicted. */
+  /** The owned and target partitions of the member; undefined if it was evicted. */
   view(member: string): View | undefined {
     const version = this.version()
     if (!this.db.get('SELECT 1 FROM member WHERE id = ?', member)) return undefined
@@ -159,7 +159,7 @@ export class Group {
     }
   }
 
-  /** Takes the free partitions that are assigned to the member. */
+  /** Claims the free partitions that are assigned to the member. */
   async acquire(member: string): Promise<Part[]> {
     return this.db.write(() => {
       const rows = this.db
@@ -182,7 +182,7 @@ export class Group {
     })
   }
 
-  /** Stores offsets if all these partitions are the member's. @returns the first one that is not. */
+  /** Stores offsets if the member owns all these partitions. @returns the first partition that it does not own */
   async commit(member: string, offsets: readonly { part: number; offset: number; metadata: string | null }[]): Promise<number | undefined> {
     return this.db.write(() => {
       const owner = this.db.prepare('SELECT owner FROM claim WHERE grp = ? AND part = ?')
@@ -218,7 +218,7 @@ export class Group {
     this.db.prepare('UPDATE claim SET owner = NULL WHERE grp = ? AND owner = ?').run(this.id, member)
   }
 
-  /** Removes dead members, silent ones, and those that do not release a partition. @returns whether there were any. */
+  /** Evicts dead members, silent ones, and those that do not release a partition. @returns whether there were any */
   private expire(): boolean {
     const now = uptime()
     const members = this.db.prepare('SELECT * FROM member WHERE grp = ?').all(this.id) as unknown as MemberRow[]
@@ -232,7 +232,7 @@ export class Group {
     const gone = members.filter(
       m =>
         now - m.seen > m.session ||
-        // A time in the future: the machine was restarted since.
+        // A time in the future: the machine has been restarted.
         m.seen > now + 1000 ||
         now - (since.get(m.id) ?? now) > Math.max(REBALANCE_MS, m.session) ||
         !mayBeAlive(m.process),

@@ -1,8 +1,8 @@
 /**
- * How far the lanes have come that `repartition` brought together. A partition of the internal topic holds records of several lanes in the
- * order in which they were written, which says nothing of their times: one lane may be read an hour ahead of another. So time is what all
- * of them have reached. A lane without messages so far also holds it, as long as the source reports that it exists; one that is silent
- * at its end is not waited for. All of that is in the records, so it is the same after a restart.
+ * Event time after a `repartition` step. A partition of the internal topic has records of several lanes in the order of writing, which is
+ * not the order of their times: one lane may be read an hour ahead of another. The event time is therefore the one that all lanes have
+ * reached. An existing lane without messages holds it back too; an idle lane does not. All inputs are in the records, so the result is the
+ * same after a restart.
  */
 import type { Arrival, Message, Output, State, Upstream } from '../../../contract/plugin.ts'
 import type { LinkInfo, LinkOrigin } from './wire.ts'
@@ -62,14 +62,14 @@ export class UpstreamClock implements Arrival {
       if (later) before[0] = time
       before[1] = idle
       before[4] = lanes
-      // Then another lane, at `this.time` or behind it, holds back the others.
+      // A lane ahead of `this.time` does not hold it back, so its progress has no effect.
       ahead = same && reached !== null && reached > this.time
     }
     this.dirty.add(lane)
     if (!ahead) this.look()
   }
 
-  /** Time never moves back. */
+  /** Updates the time, which never decreases. */
   private look(): void {
     let low = Number.POSITIVE_INFINITY
     let high = NEVER
@@ -85,7 +85,7 @@ export class UpstreamClock implements Arrival {
     if (complete) this.time = Math.max(this.time, active === 0 ? high : low)
   }
 
-  /** Every existing lane has had messages. */
+  /** Whether all existing lanes have had messages. */
   private complete(): boolean {
     return this.expected.every(({ source, topics }) => {
       const known = [...this.lanes.values()].filter(entry => entry[2] === source)

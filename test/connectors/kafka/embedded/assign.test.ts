@@ -5,14 +5,14 @@ import { assign, type Holding, type Member } from '../../../../src/connectors/ka
 const members = (...ids: string[]): Member[] => ids.map(id => ({ id, topics: new Set(['t']) }))
 const parts = (holders: (string | null)[]): Holding[] => holders.map((holder, part) => ({ part, topic: 't', holder }))
 
-test('a newcomer gets its share, and nothing else moves', () => {
+test('a new member gets its share, and no other partition moves', () => {
   const before = parts(['a', 'a', 'a', 'b', 'b', 'b'])
   const after = assign(members('a', 'b', 'c'), before)
   expect(before.filter(p => after.get(p.part) !== p.holder).length).toBe(2)
   expect([...after.values()].toSorted()).toEqual(['a', 'a', 'b', 'b', 'c', 'c'])
 })
 
-test('a leaver’s partitions are spread, and nothing else moves', () => {
+test('the partitions of a member that leaves are distributed, and no other partition moves', () => {
   const after = assign(members('a', 'b'), parts(['a', 'a', 'b', 'b', 'gone', 'gone']))
   expect([...after]).toEqual(
     expect.arrayContaining([
@@ -25,7 +25,7 @@ test('a leaver’s partitions are spread, and nothing else moves', () => {
   expect([after.get(4), after.get(5)].toSorted()).toEqual(['a', 'b'])
 })
 
-test('any members, any topics: complete, only to subscribers, balanced, stable when repeated', () => {
+test('any members and topics: the assignment is complete, limited to subscribers, balanced, and stable when repeated', () => {
   const topic = fc.constantFrom('t', 'u', 'v')
   const member = fc.record({ id: fc.constantFrom('a', 'b', 'c', 'd', 'e'), topics: fc.uniqueArray(topic, { minLength: 1 }) })
   const holding = fc.record({ topic, holder: fc.option(fc.constantFrom('a', 'b', 'c', 'd', 'e', 'gone')) })

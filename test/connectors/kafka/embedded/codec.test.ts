@@ -40,7 +40,7 @@ function write(samples: readonly Sample[]) {
   return chunks
 }
 
-test('any records come back as they were, from any offset, also through used buffers', () => {
+test('records are read back unchanged, from any offset, also from reused buffers', () => {
   fc.assert(
     fc.property(fc.array(sample, { minLength: 1, maxLength: 40 }), fc.nat(1000), fc.nat(60), (samples, base, skip) => {
       const [chunk] = write(samples)
@@ -57,7 +57,7 @@ test('any records come back as they were, from any offset, also through used buf
   )
 })
 
-test('many and large records are cut into chunks, in order', () => {
+test('many and large records are split into chunks, in order', () => {
   const samples = Array.from({ length: 20_000 }, (_, i) => ({
     key: `k${i >> 8}`,
     value: `${i}`.padEnd(i === 7 ? 900_000 : 40),
@@ -76,7 +76,7 @@ test('many and large records are cut into chunks, in order', () => {
   expect(messages.map(m => [m.offset, m.keyBytes!.toString(), m.payload!.toString()])).toEqual(samples.map((s, i) => [i, s.key, s.value]))
 })
 
-test('an unaligned blob is read as well; a foreign one is refused', () => {
+test('an unaligned blob is read; a blob of another format is an error', () => {
   const [chunk] = write([{ key: 'k', value: 'v', headers: [['h', 'x']], time: 5 }])
   placeChunk(chunk, 3, 1)
   const shifted = new Uint8Array(chunk.data.length + 3)
@@ -87,7 +87,7 @@ test('an unaligned blob is read as well; a foreign one is refused', () => {
   expect(() => decodeChunk(Uint8Array.of(9, 0, 0, 0, 1, 0, 0, 0), { part: 3, next: 1 }, 0, origin, [])).toThrow('format 9')
 })
 
-test('the first record at or after a time, also when times go back', () => {
+test('lookup by time finds the first record at or after it, also when timestamps decrease', () => {
   const [chunk] = write([10, 30, 20, 40].map(time => ({ key: null, value: null, headers: undefined, time })))
   expect([5, 10, 11, 31, 41].map(time => findTime(chunk.data, 104, time))).toEqual([100, 100, 101, 103, 104])
 })
@@ -119,7 +119,7 @@ test('a buffer that grows in the middle of a header keeps its length', () => {
   }
 })
 
-test('any one bit that flips, and another place, is noticed; a chunk of 0.1.0, without a checksum, is read', () => {
+test('any flipped bit and any wrong location is detected; a chunk of 0.1.0, without a checksum, is read', () => {
   const samples = [
     { key: 'k', value: 'value', headers: [['h', 'x']] as Header[], time: 5 },
     { key: 'k', value: null, headers: undefined, time: 6 },

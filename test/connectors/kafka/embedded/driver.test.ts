@@ -12,7 +12,7 @@ const module = new URL('make.ts', import.meta.url).href
 const options = { path: join(directory, 'log.db') }
 driverConformance('embedded', () => embeddedDriver(options), { module, options })
 
-// A process has one connection per path. Reached by several paths, the drivers of a test are to each other what processes are.
+// A process has one connection per path. With different paths, the drivers of a test behave like separate processes.
 mkdirSync(join(directory, 'apart'))
 const paths = [0, 1, 2, 3].map(n => {
   const link = join(directory, `apart-${n}`)

@@ -1,4 +1,4 @@
-/** What can be wrong with the file itself. */
+/** Errors of the file itself. */
 import { mkdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -26,7 +26,7 @@ async function refusal(path: string): Promise<Error> {
   return error
 }
 
-test('the file and its directories are made by the first use', async () => {
+test('the file and its directories are created on first use', async () => {
   const path = file('a/b/log.db')
   const driver = embeddedDriver({ path })
   await produce(driver, [record('t', 'x')])
@@ -36,14 +36,14 @@ test('the file and its directories are made by the first use', async () => {
   await again.close()
 })
 
-test('a file that is not a database is refused and stays unchanged', async () => {
+test('a file that is not a database is rejected and unchanged', async () => {
   const path = file('notes.txt')
   writeFileSync(path, 'my notes, which I need '.repeat(100))
   expect((await refusal(path)).message).toContain('not a SQLite database')
   expect(readFileSync(path, 'utf8')).toBe('my notes, which I need '.repeat(100))
 })
 
-test('a database of another program is refused and stays unchanged', async () => {
+test('a database of another program is rejected and unchanged', async () => {
   const path = file('shop.db')
   const shop = new DatabaseSync(path)
   shop.exec('CREATE TABLE customer (name TEXT)')
@@ -66,7 +66,7 @@ test('a checkpoint file is not accepted as a log, nor a log as a checkpoint file
   await expect(localCheckpoints({ id: 'p.1', path: log }).claim({ id: 'l', source: 's' })).rejects.toThrow('not the checkpoint file')
 })
 
-test('an unknown format version is refused and stays as it is', async () => {
+test('an unknown format version is rejected and the file is unchanged', async () => {
   const path = file('future.db')
   const driver = embeddedDriver({ path })
   await produce(driver, [record('t', 'x')])
@@ -79,14 +79,14 @@ test('an unknown format version is refused and stays as it is', async () => {
   expect(message).toContain(`format ${logKind.version}`)
 })
 
-test('a directory in the place of the file, and a file in the place of its directory', async () => {
+test('a directory in place of the file, and a file in place of its directory, are errors', async () => {
   mkdirSync(file('directory.db'))
   expect((await refusal(file('directory.db'))).message).toContain('cannot be opened')
   writeFileSync(file('plain'), '')
   await refusal(join(file('plain'), 'log.db'))
 })
 
-test('a full disk is said clearly, breaks nothing, and is over when there is space again', async () => {
+test('a full disk is reported, corrupts no data, and writes resume when space is free', async () => {
   const path = file('full.db')
   const driver = embeddedDriver({ path })
   const lane = { id: 't/0', source: 's', topic: 't', partition: 0, group: 'g' }
@@ -113,7 +113,7 @@ test('a full disk is said clearly, breaks nothing, and is over when there is spa
   await driver.close()
 })
 
-test('a write waits for the lock another process holds, without blocking the event loop for long', async () => {
+test('a write waits for the lock of another process without blocking the event loop for long', async () => {
   const path = file('locked.db')
   const driver = embeddedDriver({ path })
   await produce(driver, [record('t', '1')])
@@ -138,7 +138,7 @@ test('a write waits for the lock another process holds, without blocking the eve
   await driver.close()
 })
 
-test('a lock that is never given back ends as a ConnectionError', async () => {
+test('a lock that is never released ends in a ConnectionError', async () => {
   const path = file('stuck.db')
   const driver = embeddedDriver({ path })
   await driver.topics()
@@ -152,7 +152,7 @@ test('a lock that is never given back ends as a ConnectionError', async () => {
   await driver.close()
 })
 
-test('many drivers open a file that is not there yet at the same time', async () => {
+test('many drivers can open a missing file at the same time', async () => {
   const path = file('race/log.db')
   const drivers = Array.from({ length: 8 }, () => embeddedDriver({ path }))
   await Promise.all(drivers.map((driver, i) => produce(driver, [record('t', `${i}`)])))
@@ -160,14 +160,14 @@ test('many drivers open a file that is not there yet at the same time', async ()
   await Promise.all(drivers.map(driver => driver.close()))
 })
 
-test('a log of 0 bytes is refused and stays as it is', async () => {
+test('a log of 0 bytes is rejected and unchanged', async () => {
   const path = file('empty.db')
   writeFileSync(path, '')
   expect((await refusal(path)).message).toMatch(/has 0 bytes: its content is lost.*delete it/)
   expect(readFileSync(path).length).toBe(0)
 })
 
-test('any one bit that flips on the disk is noticed, or changes nothing that is read', async () => {
+test('any flipped bit on the disk is detected, or does not affect reads', async () => {
   const path = file('flipped.db')
   const driver = embeddedDriver({ path })
   const records = Array.from({ length: 300 }, (_, i) => record('t', `value ${i} `.repeat(20)))
@@ -231,7 +231,7 @@ test.each([
     },
     /was replaced by another file while it was in use/,
   ],
-])('a file that is %s under a live run is noticed by reads and writes', async (what, fault, message) => {
+])('a file that is %s during a run is detected by reads and writes', async (what, fault, message) => {
   const path = file(`${what}-live.db`)
   const driver = embeddedDriver({ path })
   const consumer = driver.consumer({ ...consumerOptions, topics: ['t'], group: 'g' })

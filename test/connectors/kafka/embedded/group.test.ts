@@ -1,4 +1,4 @@
-/** Groups when things go wrong: members that die, freeze, are put out, or will not let go. */
+/** Groups under faults: members that die, freeze, are evicted, or do not release partitions. */
 import { symlinkSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -42,7 +42,7 @@ function meddle(...statements: string[]): void {
 
 const uptime = () => process.hrtime()[0] * 1000
 
-test('an evicted member receives `lost`, cannot commit, and joins again; a silent successor loses the partitions in turn', async () => {
+test('an evicted member receives `lost`, cannot commit, and rejoins; a silent successor loses the partitions in turn', async () => {
   const driver = await drivers.driver()
   const topic = await newTopic(driver, 2)
   const group = unique('g')
@@ -57,7 +57,7 @@ test('an evicted member receives `lost`, cannot commit, and joins again; a silen
   expect((await driver.committed(group, [{ topic, partition: 0 }])).size).toBe(0)
   await until('it hears of it', () => member.events.some(e => e.startsWith('lost')))
   expect(member.events.filter(e => e.startsWith('revok'))).toEqual([])
-  // The ghost never beats: after its session it is put out.
+  // This member sends no heartbeat: after its session it is evicted.
   await until('it has all again', () => member.owned.size === 2)
   await member.consumer.commit([{ topic, partition: 0, offset: 1 }])
   await produce(driver, [record(topic, 'x', { partition: 1 })])
@@ -65,7 +65,7 @@ test('an evicted member receives `lost`, cannot commit, and joins again; a silen
   expect(member.breaches).toEqual([])
 })
 
-test('the partitions of a killed process are taken over at once, not after its session', async () => {
+test('the partitions of a killed process are reassigned at once, before its session expires', async () => {
   const driver = await drivers.driver()
   const [topic, output] = [await newTopic(driver, 2), await newTopic(driver, 2)]
   const group = unique('g')
@@ -100,7 +100,7 @@ test('the partitions of a killed process are taken over at once, not after its s
   await until('the survivor has both', () => member.owned.size === 2, 20_000)
 })
 
-test('a member that does not let go of a partition is put out in the end, even in the middle of its handler', async () => {
+test('a member that does not release a partition is evicted, even in the middle of its handler', async () => {
   const driver = await drivers.driver()
   const topic = await newTopic(driver, 2)
   const group = unique('g')
@@ -126,7 +126,7 @@ test('a member that does not let go of a partition is put out in the end, even i
   expect([...sitter.owned, ...heir.owned].toSorted()).toEqual([`${topic}/0`, `${topic}/1`])
 })
 
-test('an assigned handler that fails for now is called again; one that fails for good ends the polls', async () => {
+test('an assigned handler with a temporary failure is called again; a permanent failure ends the polls', async () => {
   const driver = await drivers.driver()
   const topic = await newTopic(driver)
   await produce(driver, [record(topic, 'x')])
@@ -154,7 +154,7 @@ test('an assigned handler that fails for now is called again; one that fails for
   expect(doomed.breaches[0]).toContain('no rights')
 })
 
-test('a partition whose position is not in the log is handed over again, for its owner to decide', async () => {
+test('a partition whose position is not in the log is assigned again, so that its owner decides', async () => {
   const driver = await drivers.driver()
   const topic = await newTopic(driver)
   await produce(driver, [record(topic, 'x')])
@@ -205,7 +205,7 @@ test('records of another process arrive within milliseconds', async () => {
   await other.close()
 })
 
-test('a topic grows while it is read: its readers get the new partition; one is deleted: they give it up', async () => {
+test('readers of a topic that grows get the new partition; readers of a deleted topic release it', async () => {
   const driver = await drivers.driver()
   const topic = await newTopic(driver, 1)
   const other = await newTopic(driver, 1)
@@ -223,7 +223,7 @@ test('a topic grows while it is read: its readers get the new partition; one is 
   expect([...a.breaches, ...b.breaches]).toEqual([])
 })
 
-test('who still writes to a topic that another process has deleted makes it anew, and never hits another topic', async () => {
+test('a writer to a topic that another process has deleted recreates it, and never writes to another topic', async () => {
   const driver = await drivers.driver()
   const gone = await newTopic(driver, 1)
   const producer = await driver.producer(producerOptions)

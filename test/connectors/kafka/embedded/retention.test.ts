@@ -29,7 +29,7 @@ async function setup(name: string) {
 }
 const tp = { topic: 't', partition: 0 }
 
-test('by age: counted from the writing, not from the records own time', async () => {
+test('by age: counted from the time of the write, not from the timestamp of the record', async () => {
   const { driver, keepHouse, producer } = await setup('age.db')
   await driver.createTopics([{ topic: 't', partitions: 1, config: { 'retention.ms': String(2 * DAY) } }])
   for (let day = 0; day < 4; day++) {
@@ -41,7 +41,7 @@ test('by age: counted from the writing, not from the records own time', async ()
   const bounds = [await driver.offsets([tp], 'earliest'), await driver.offsets([tp], 'latest'), await driver.offsets([tp], 0)]
   expect(bounds.map(b => b.get('t/0'))).toEqual([2, 4, 2])
   expect(await driver.read(tp, 0, { format: 'text', isolation: 'read_committed' })).toMatchObject({ nextOffset: 4, endOffset: 4 })
-  // Offsets never start anew, also when nothing is left.
+  // Offsets never restart, even if no record is left.
   now += 10 * DAY
   await keepHouse()
   expect(await readAll(driver, tp)).toEqual([])
@@ -49,7 +49,7 @@ test('by age: counted from the writing, not from the records own time', async ()
   expect((await readAll(driver, tp)).map(m => [m.offset, m.value])).toEqual([[4, 'later']])
 })
 
-test('by default a week; compacted topics and retention.ms -1 keep all', async () => {
+test('the default is a week; compacted topics and retention.ms -1 keep all records', async () => {
   const { driver, keepHouse, producer } = await setup('default.db')
   await driver.createTopics([
     { topic: 'compacted', partitions: 1, config: { 'cleanup.policy': 'compact' } },
@@ -66,7 +66,7 @@ test('by default a week; compacted topics and retention.ms -1 keep all', async (
   expect((await readAll(driver, { topic: 'forever', partition: 0 })).length).toBe(1)
 })
 
-test('by size: the oldest go, at least retention.bytes stay, and the file stops growing', async () => {
+test('by size: the oldest records are deleted, at least retention.bytes stay, and the file stops growing', async () => {
   const { driver, keepHouse, producer } = await setup('size.db')
   await driver.createTopics([{ topic: 't', partitions: 1, config: { 'retention.bytes': '1000000' } }])
   const pages: number[] = []
@@ -83,11 +83,11 @@ test('by size: the oldest go, at least retention.bytes stay, and the file stops 
     pages.push((look.prepare('PRAGMA page_count').get() as { page_count: number }).page_count)
     look.close()
   }
-  // What was freed goes back to the file system: 2.5 MB come and go each round, about 1 MB stays.
+  // Freed space is returned to the file system: each round writes and deletes 2.5 MB, about 1 MB stays.
   expect(Math.max(...pages.slice(1)) * 4096).toBeLessThan(4_000_000)
 })
 
-test('a reader that was overtaken goes on at the first record there is, and says what it missed', async () => {
+test('a reader behind the retention continues at the oldest record, and reports the gap', async () => {
   const { driver, keepHouse, producer } = await setup('overtaken.db')
   await driver.createTopics([{ topic: 't', partitions: 1, config: { 'retention.ms': String(DAY) } }])
   await producer.send([record('t', 'a'), record('t', 'b')])

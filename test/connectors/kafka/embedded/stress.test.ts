@@ -20,7 +20,7 @@ afterEach(async () => {
   await drivers.closeAll()
 })
 
-test(`exactly once through ${FAULTS} faults, seed ${SEED}`, async () => {
+test(`output is exactly once through ${FAULTS} faults, seed ${SEED}`, async () => {
   const random = seeded(SEED)
   const driver = await drivers.driver()
   const task = {

@@ -1,4 +1,4 @@
-/** `repartition` on the virtual clock: what comes out does not depend on which lane the records of a key came on. */
+/** `repartition` on the virtual clock: the output does not depend on the input lane of a record. */
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { linkSink } from '../../../../src/connectors/kafka/link/ends.ts'
@@ -43,7 +43,7 @@ const rows = (records: readonly { value: any }[]): string[] =>
     .filter(row => !row.startsWith('x '))
     .sort()
 
-test('records of one key are counted together, whichever partition they came from', async () => {
+test('records of one key are counted together, whatever partition they come from', async () => {
   await using pipeline = await testPipeline(COUNTS)
   await pipeline.send(Array.from({ length: 30 }, (_, i) => click(i % 2 ? 'ann' : 'bob', i * 1000, i % 3)))
   await pipeline.end()
@@ -51,7 +51,7 @@ test('records of one key are counted together, whichever partition they came fro
   expect(await pipeline.deadLetters()).toEqual([])
 })
 
-test('one partition read an hour ahead of another makes nothing late', async () => {
+test('a partition read an hour ahead of another makes no record late', async () => {
   await using pipeline = await withTwoPartitions()
   await pipeline.send(Array.from({ length: 60 }, (_, i) => click('ann', i * 60_000, 0)))
   expect(await pipeline.outputs()).toEqual([])
@@ -61,7 +61,7 @@ test('one partition read an hour ahead of another makes nothing late', async () 
   expect(await pipeline.deadLetters()).toEqual([])
 })
 
-test('a partition that is silent at its end is not waited for', async () => {
+test('an idle partition is not waited for at its end', async () => {
   await using pipeline = await withTwoPartitions()
   await pipeline.send([click('ann', 0, 0), click('bob', 1, 1)])
   await pipeline.send(click('ann', 120_000, 0))
@@ -69,11 +69,11 @@ test('a partition that is silent at its end is not waited for', async () => {
   await pipeline.advance('9s')
   await pipeline.send(click('ann', 121_000, 0))
   await pipeline.advance('4s')
-  // Partition 1 has been silent for 10 s: partition 0 alone says how far time has come.
+  // Partition 1 has been idle for 10 s: only partition 0 determines event time.
   expect(rows(await pipeline.outputs())).toEqual(['ann 0 1', 'bob 0 1'])
 })
 
-test('a partition that wakes behind the others, and passes them, is waited for like them', async () => {
+test('a partition that resumes behind the others, and passes them, is waited for like them', async () => {
   await using pipeline = await withTwoPartitions()
   await pipeline.send([click('ann', 0, 0), click('bob', 1, 1)])
   await pipeline.advance('9s')
@@ -83,17 +83,17 @@ test('a partition that wakes behind the others, and passes them, is waited for l
   await pipeline.send(click('bob', 122_000, 1))
   await pipeline.send(click('bob', 200_000, 1))
   await pipeline.send(click('ann', 200_000, 0))
-  // No partition is silent: what both have reached closes the windows.
+  // No partition is idle: the time that both have reached closes the windows.
   expect(rows(await pipeline.outputs())).toEqual(['ann 120000 1', 'bob 120000 1'])
 })
 
-test('a key without records closes its window by the time of the others', async () => {
+test('a window of a key without new records closes by the time of the other keys', async () => {
   await using pipeline = await testPipeline(COUNTS.replace('repartition: {', 'repartition: { partitions: 50,'))
   await pipeline.send([click('ann', 0, 0), click('bob', 0, 0), click('cid', 0, 0), click('ann', 70_000, 0)])
   expect(rows(await pipeline.outputs())).toEqual(['ann 0 1', 'bob 0 1', 'cid 0 1'])
 })
 
-test('what is late in its own lane is late', async () => {
+test('a record that is late in its own lane is late', async () => {
   await using pipeline = await testPipeline(COUNTS)
   await pipeline.send([click('ann', 0, 0), click('ann', 70_000, 0), click('ann', 5, 0, { late: true })])
   const dead = await pipeline.deadLetters()
@@ -115,11 +115,11 @@ test.each(['crash', 'restart'] as const)('a %s in the middle loses and doubles n
   expect(new Set(found.map(v => `${v.key} ${v.start}`)).size).toBe(found.length)
 })
 
-describe('what arrives behind it is what was handed over', () => {
+describe('records after the repartition', () => {
   const echo = (transforms: string): string =>
     `name: echo\nsources: [{ kafka: { topics: [in] } }]\ntransforms:\n${transforms}sinks: [{ kafka: { topic: out } }]\ndlq: { kafka: { topic: dead } }\n`
 
-  test('unchanged bytes, headers, numbers', async () => {
+  test('bytes, headers and numbers are unchanged', async () => {
     await using pipeline = await testPipeline(echo('  - repartition: user\n'))
     await pipeline.send({
       payload: '{"user":"ann", "amount":1.10,"big":12345678901234567890}',
@@ -133,14 +133,14 @@ describe('what arrives behind it is what was handed over', () => {
     expect(record.payload!.toString()).toBe('{"user":"ann", "amount":1.10,"big":12345678901234567890}')
   })
 
-  test('a record with a header of the name that the step writes', async () => {
+  test('a record with a header that the step writes', async () => {
     await using pipeline = await testPipeline(echo('  - repartition: user\n'))
     await pipeline.send({ value: { user: 'ann' }, headers: { runner_link: 'idle' } })
     await pipeline.end()
     expect(await pipeline.outputs()).toMatchObject([{ key: 'ann', value: { user: 'ann' }, headers: { runner_link: 'idle' } }])
   })
 
-  test('changed values, with the source record for the dead letter', async () => {
+  test('changed values are passed on, with the source record for the dead letter', async () => {
     await using pipeline = await testPipeline(
       echo('  - map: { keep: true, fields: { total: amount * 2 } }\n  - repartition: user\n  - filter: total < limit\n'),
     )
@@ -157,7 +157,7 @@ describe('what arrives behind it is what was handed over', () => {
     expect(dead).toMatchObject({ key: 'k2', step: 'filter', headers: { source_topic: 'in', source_offset: '1' } })
   })
 
-  test('a record without the key is a dead letter of the step', async () => {
+  test('a record without the key is dead-lettered by the step', async () => {
     await using pipeline = await testPipeline(echo('  - repartition: value.?user.orValue(null)\n'))
     await pipeline.send({ value: { amount: 1 } })
     await pipeline.end()
@@ -165,7 +165,7 @@ describe('what arrives behind it is what was handed over', () => {
   })
 })
 
-test('only the record that is too large for the internal topic is refused, whatever marks are before it', async () => {
+test('only the record that is too large for the internal topic is rejected, whatever marks precede it', async () => {
   const config = {
     by: 'user',
     partitions: 3,
@@ -191,7 +191,7 @@ describe('validate', () => {
   }
   const window = '  - window: { size: 1m, by: user, aggregates: { n: { count: "*" } } }\n'
 
-  test('a step behind it groups by its key', async () => {
+  test('a later step may group by its key', async () => {
     expect(await problems(`  - repartition: user\n${window}`)).toEqual([])
     expect(await problems('  - repartition: user\n  - window: { size: 1m, aggregates: { n: { count: "*" } } }\n')).toEqual([])
     expect(await problems(`  - repartition: team\n${window}`)).toEqual([
@@ -199,21 +199,21 @@ describe('validate', () => {
     ])
   })
 
-  test('the time of windows behind it is known to it', async () => {
+  test('the time field of a later window must match that of repartition', async () => {
     expect(await problems('  - repartition: symbol\n  - bars: 1m\n')).toEqual([
       expect.stringMatching(/^error CONFIG_CHECK bars takes its time from the field ts/),
     ])
     expect(await problems('  - repartition: { by: symbol, time: ts }\n  - bars: 1m\n')).toEqual([])
   })
 
-  test('a source that reads all again in each run is refused', async () => {
+  test('a source that reads all records again in each run is an error', async () => {
     expect(await problems('  - repartition: user\n', 'kafka: { topics: [a], once: true }')).toEqual([
       expect.stringMatching(/^error CONFIG_CHECK kafka reads everything again/),
     ])
   })
 })
 
-test('the internal topic is named by pipeline, version, group and step, and planned with its partitions', async () => {
+test('the name of the internal topic has pipeline, version, group and step, and the plan includes its partitions', async () => {
   const text = `name: t\nversion: 3\nsources: [{ kafka: { topics: [a], group: g } }]\ntransforms: [{ repartition: { by: user, partitions: 7, retention: 1d } }]\nsinks: [{ stdout: {} }]\n`
   const { pipeline } = await loadText('t.yaml', text, { env: {} })
   expect(internalTopics(pipeline!).topics).toEqual([
@@ -226,7 +226,7 @@ test('the internal topic is named by pipeline, version, group and step, and plan
   ])
 })
 
-test('what a pipeline promises goes no further than what it is handed over', async () => {
+test('the guarantee of a pipeline does not exceed that of the internal topic', async () => {
   const promises = async (source: string, sink: string, delivery = 'at_least_once'): Promise<string[]> => {
     const text = `name: t\nsources: [{ ${source} }]\ntransforms: [{ repartition: user }]\nsinks: [{ ${sink} }]\ndelivery: ${delivery}\n`
     const { pipeline } = await loadText('t.yaml', text, { env: {} })
@@ -244,7 +244,7 @@ test('what a pipeline promises goes no further than what it is handed over', asy
   ])
 })
 
-test('the example gives one result in fifty runs, wherever batches are cut', async () => {
+test('the example gives one result in fifty runs, however batches are split', async () => {
   const load = (path: string, { env, set }: { env: Readonly<Record<string, string>>; set: readonly { argument: string }[] }) =>
     loadPipeline(path, { env, set: set.map(s => s.argument) })
   const { problems, results } = await runTestFile('examples/repartition/pipeline.test.yaml', { repeat: 50, load })

@@ -73,7 +73,7 @@ describe.each(['server', 'embedded'])('%s', where => {
       await empty()
       return outboxConfig(dsn, { linger: 0 })
     },
-    // A position that is restored marks the rows it says are published.
+    // Restoring a position marks its published rows.
     rewound: async () => void (await db.driver.query('UPDATE texts SET processed_at = NULL')),
   })
 
@@ -85,7 +85,7 @@ describe.each(['server', 'embedded'])('%s', where => {
     return { source, ctx }
   }
 
-  test('a message is the row: payload, key, id, time, headers', async () => {
+  test('a message has the payload, key, id, time and headers of its row', async () => {
     await empty()
     await db.driver.query(
       `INSERT INTO outbox (aggregate_id, type, payload, created_at) VALUES ('w-ä', 'Deposited', '{"amount": 123456789012345678901234567890.12}', '2026-01-02T03:04:05.678Z')`,
@@ -106,7 +106,7 @@ describe.each(['server', 'embedded'])('%s', where => {
     ])
   })
 
-  test('rows are marked after the commit, and only those that it covers', async () => {
+  test('rows are marked after the commit, and only those that the commit covers', async () => {
     await empty()
     const { source } = await open({ buckets: 1 })
     await insert(db, [['a', payload(1)]])
@@ -124,7 +124,7 @@ describe.each(['server', 'embedded'])('%s', where => {
     expect(await unmarked(db)).toBe(0)
   })
 
-  test('a NOTIFY wakes it at once', async () => {
+  test('a NOTIFY wakes the source at once', async () => {
     await empty()
     const { source } = await open({ poll_interval: 600_000 })
     const read = source.read(signal)
@@ -133,7 +133,7 @@ describe.each(['server', 'embedded'])('%s', where => {
     expect((await read)!.messages).toHaveLength(1)
   })
 
-  test('without one it polls', async () => {
+  test('without NOTIFY the source polls', async () => {
     await empty()
     const { source } = await open({ poll_interval: 50, channel: '' })
     const read = source.read(signal)
@@ -142,7 +142,7 @@ describe.each(['server', 'embedded'])('%s', where => {
     expect((await read)!.messages).toHaveLength(1)
   })
 
-  test('a restart from a position marks what was published and reads the rest', async () => {
+  test('a restart from a position marks the published rows and reads the rest', async () => {
     await empty()
     await insert(db, [
       ['a', payload(1)],
@@ -159,7 +159,7 @@ describe.each(['server', 'embedded'])('%s', where => {
     expect(await unmarked(db)).toBe(1)
   })
 
-  test('more rows than may be on their way: the rest waits for commits', async () => {
+  test('rows beyond the limit of uncommitted rows wait for commits', async () => {
     await empty()
     await insert(
       db,
@@ -188,7 +188,7 @@ describe.each(['server', 'embedded'])('%s', where => {
     expect(new Set(seen.map(m => m.offset)).size).toBe(100)
   })
 
-  test('a table that is not there, or that lacks a column, stops the run with what to do', async () => {
+  test('a missing table or column stops the run with a fix', async () => {
     const source = plugin.create(outboxConfig(dsn, { table: 'nowhere' }), fakeSourceContext('in'))
     await expect(source.open!(signal)).rejects.toThrow(EnvironmentError)
     await source.close!()
@@ -199,7 +199,7 @@ describe.each(['server', 'embedded'])('%s', where => {
     await other.close!()
   })
 
-  test('check: what is there and what is missing', async () => {
+  test('check reports existing and missing objects', async () => {
     const ctx = { ...fakeContext('in'), role: 'source' as const, signal }
     const good = await plugin.check!(outboxConfig(dsn), ctx)
     expect(good.map(p => p.ok)).toEqual([true, true, true, true])
@@ -250,7 +250,7 @@ describe('leases', () => {
     return { source, held, lost }
   }
 
-  test('buckets are shared fairly; who comes gets its share, who goes leaves it', async () => {
+  test('buckets are shared evenly; a new member gets its share, a leaving member releases it', async () => {
     const { dsn } = await make()
     const one = await start(dsn)
     expect(one.held.size).toBe(8)
@@ -263,13 +263,13 @@ describe('leases', () => {
     await eventually(() => expect([two.held.size, three.held.size]).toEqual([4, 4]))
   })
 
-  test('another number of buckets is refused', async () => {
+  test('another number of buckets is an error', async () => {
     const { dsn } = await make()
     await start(dsn)
     await expect(start(dsn, { buckets: 4 })).rejects.toThrow('another publisher of this outbox uses buckets: 8, this one 4')
   })
 
-  test('the connection is lost: so are the lanes, and they are taken again', async () => {
+  test('a lost connection loses the lanes, and they are claimed again', async () => {
     const { dsn, db } = await make()
     const one = await start(dsn)
     await disconnect(db)
@@ -284,7 +284,7 @@ describe('leases', () => {
     expect(one.source.healthy!()).toBe(true)
   })
 
-  test('the connection is lost again while the lanes are claimed: the next read tries again', async () => {
+  test('a second connection loss during the claim: the next read retries', async () => {
     const { dsn, db } = await make()
     let times = 0
     const one = await start(dsn, {}, async () => {
@@ -302,7 +302,7 @@ describe('leases', () => {
     expect(one.source.healthy!()).toBe(true)
   })
 
-  test('a server that is silent for the lease has given the leases away', async () => {
+  test('a server that is silent for longer than the lease has released its leases', async () => {
     const own = await startPostgres()
     onTestFinished(() => own.stop())
     const db = await connect(outboxConfig(own.dsn), silent)
@@ -321,7 +321,7 @@ describe('leases', () => {
     })
   })
 
-  test('embedded: a second publisher in the process is refused', async () => {
+  test('embedded: a second publisher in the process is an error', async () => {
     const dsn = `pglite:${join(dir, 'second')}`
     const db = await connect(outboxConfig(dsn), silent)
     onTestFinished(() => db.release())

@@ -1,4 +1,4 @@
-/** The transforms that ask PostgreSQL: `sql` and `lookup`. */
+/** The transforms that query PostgreSQL: `sql` and `lookup`. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -45,7 +45,7 @@ describe.each([
   const values = (run: { out: { value: unknown }[] }): unknown[] => run.out.map(m => m.value)
   const of = (...list: unknown[]) => messagesOf(list.map(value => ({ value })))
 
-  test('lookup: one query for the keys of a batch, then the cache, until it is too old', async () => {
+  test('lookup: one query for the keys of a batch, then the cache until it expires', async () => {
     const config = lookupConfig(dsn, { query: 'select id, name, fee, doc from company where id = any($keys)' })
     expect(lookup.validateConfig!(config)).toEqual([])
     const clock = new VirtualClock(0)
@@ -83,7 +83,7 @@ describe.each([
     await made.close!()
   })
 
-  test('lookup: a key finds its row however both are written; rows of no key are logged', async () => {
+  test('lookup: a key finds its row in any spelling; rows without a matching key are logged', async () => {
     await handle.driver.script(`
       create table if not exists spelled (n numeric, id int8, u uuid, t timestamptz, c char(5));
       truncate spelled;
@@ -100,7 +100,7 @@ describe.each([
     expect(await rows('c', '"ab"', '"ab   "')).toEqual(['found', 'found'])
   })
 
-  test('a JSON column that is nested too deeply is an error of its message, not of the batch', async () => {
+  test('a JSON column that is nested too deeply fails its message, not the batch', async () => {
     const query = `select k as id, (case k when '2' then repeat('[', 5000) || '1.10' || repeat(']', 5000) else '[1.10]' end)::json as doc from unnest($keys::text[]) as k`
     const run = await runTransform(lookup, lookupConfig(dsn, { query }), [of({ id: 1 }, { id: 2 }, { id: 3 })])
     expect(run.out).toHaveLength(2)
@@ -121,7 +121,7 @@ describe.each([
       },
     ],
     ['sql', { sql: { as: 'row', query: `select (repeat('[', 300) || repeat(']', 300))::json as doc` } }],
-  ])('%s: limits.depth is the bound', async (_, step) => {
+  ])('%s: limits.depth applies', async (_, step) => {
     const dead = async (depth: number): Promise<number> => {
       const [input, out, letters] = [0, 1, 2].map(() => new MemoryChannel())
       const [plugin, config] = Object.entries(step)[0]
@@ -157,7 +157,7 @@ describe.each([
     test.each([
       ['message', 'select k from generate_series(1, $n::int) k', { n: 'n' }],
       ['batch', "select x.n, k from jsonb_array_elements($batch) with ordinality x(e, n), generate_series(1, (x.e->>'n')::int) k", {}],
-    ] as const)('sql per %s: a message with more rows fails, the others of its batch do not', async (per, query, params) => {
+    ] as const)('sql per %s: a message with more rows fails, the others of its batch succeed', async (per, query, params) => {
       const run = await runTransform(sql, sqlConfig(dsn, { query, params, per, result: 'list', as: 'rows' }), [three])
       expect(values(run).map(v => (v as { rows: unknown[] }).rows.length)).toEqual([2, 3])
       expect(run.failures.map(f => f.error.message)).toEqual([expect.stringMatching(tooMany('sql'))])
@@ -171,7 +171,7 @@ describe.each([
         "insert into log select x.e->>'n' from jsonb_array_elements($batch) with ordinality x(e, n), generate_series(1, (x.e->>'n')::int) returning 1 as n, id",
         {},
       ],
-    ] as const)('sql per %s: what a rejected result has changed is undone', async (per, query, params) => {
+    ] as const)('sql per %s: changes of a rejected result are rolled back', async (per, query, params) => {
       await handle.driver.query('delete from log')
       await runTransform(sql, sqlConfig(dsn, { query, params, per, result: 'list', as: 'rows' }), [three])
       const { rows } = await handle.driver.query('select id, count(*)::int as n from log group by id order by id')
@@ -182,7 +182,7 @@ describe.each([
       ])
     })
 
-    test('lookup: a key with more rows fails, the others of its batch do not', async () => {
+    test('lookup: a key with more rows fails, the others of its batch succeed', async () => {
       const query = 'select n, k from unnest($keys::int[]) n, generate_series(1, n) k'
       const run = await runTransform(lookup, lookupConfig(dsn, { query, key: 'n', as: 'rows', many: true }), [three])
       expect(values(run).map(v => (v as { rows: unknown[] }).rows.length)).toEqual([2, 3])
@@ -190,7 +190,7 @@ describe.each([
     })
   })
 
-  test('two columns of one name are refused: a row would keep one of them', async () => {
+  test('two columns of one name are an error, because a row would keep only one', async () => {
     const twice = 'select 1 as id, 2 as id'
     await expect(runTransform(sql, sqlConfig(dsn, { query: twice }), [of({})])).rejects.toThrow(/two columns with the name id/)
     const query = 'select id, name, id + 1 as name from company where id = any($keys)'
@@ -218,7 +218,7 @@ describe.each([
     expect(values(await run({ on_missing: 'null' }))[1]).toEqual({ w: 'x', c: null })
   })
 
-  test('sql per message: merge, replace, list, unnest; bad data undoes only its own', async () => {
+  test('sql per message: merge, replace, list, unnest; invalid data rolls back only its own message', async () => {
     const run = (more: Partial<SqlConfig>, ...list: unknown[]) => {
       const config = sqlConfig(dsn, { query: 'select category from word where word = $w order by category', params: { w: 'w' }, ...more })
       expect(sql.validateConfig!(config)).toEqual([])
@@ -243,7 +243,7 @@ describe.each([
     expect((await handle.driver.query('select id from log order by id')).rows).toEqual([{ id: '1' }, { id: '2' }])
   })
 
-  test('sql per batch: rows find their messages by n', async () => {
+  test('sql per batch: rows are matched to their messages by n', async () => {
     const query = `select x.n, c.name, c.fee from jsonb_array_elements($batch) with ordinality x(e, n) join company c on c.id = (x.e->>'id')::int order by n desc`
     const run = await runTransform(sql, sqlConfig(dsn, { query }), [of({ id: 1 }, { id: 2 }, { id: 9 }, { id: 'x' }, { id: 1 })])
     expect(values(run).map(v => (v as { name: string }).name)).toEqual(['one', 'two', 'one'])
@@ -273,7 +273,7 @@ describe('on a server', async () => {
   transformConformance('sql per batch', sql, sqlConfig(dsn, { query: batch, on_missing: 'pass' }), inputs, { numRuns: 15 })
 })
 
-test('a server that is away is a ConnectionError; what is wrong for good is said', async () => {
+test('an unreachable server is a ConnectionError; permanent errors are reported', async () => {
   const away = sqlConfig('postgres://u:p@127.0.0.1:1/x', { query: 'select 1' })
   await expect(runTransform(sql, away, [messagesOf([{ value: {} }])])).rejects.toBeInstanceOf(ConnectionError)
   expect(lookup.validateConfig!(lookupConfig('pglite:', { query: 'select 1' })).map(p => p.path)).toEqual([['query']])

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { Glob } from '../../../../src/connectors/redis/glob.ts'
 import { checkKeyRule, keyRule } from '../../../../src/connectors/redis/pubsub/channel-key.ts'
 
-describe('key_from_channel: a regular expression', () => {
+describe('key_from_channel: a regular expression gives the key', () => {
   test.each([
     ['^ticks\\.([^.]+)', 'ticks.BTC-USD.1', 'BTC-USD'],
     ['(?<symbol>[A-Z]+)$', 'ticks.BTC', 'BTC'],
@@ -15,12 +15,12 @@ describe('key_from_channel: a regular expression', () => {
     expect(keyRule(rule)(channel, '*')).toBe(key)
   })
 
-  test.each(['^(?=a)(.*)$', String.raw`(a)\1`, '(a){2000}'])('%s is refused with advice', rule => {
+  test.each(['^(?=a)(.*)$', String.raw`(a)\1`, '(a){2000}'])('%s is rejected with a fix', rule => {
     expect(checkKeyRule(rule)).toMatch(/`rekey` transform/)
   })
 
   // Backtracking takes some 2^50000 steps here; the test would not end.
-  test('no pattern stalls on a channel', () => {
+  test('patterns run in linear time on any channel', () => {
     expect(keyRule('^((a+)+)$')(`${'a'.repeat(50_000)}!`, '*')).toBeNull()
   })
 })
@@ -46,7 +46,7 @@ describe('glob', () => {
     expect(new Glob(pattern).test(text)).toBe(matches)
   })
 
-  test('agrees with a regular expression', () => {
+  test('matches the same channels as a regular expression', () => {
     const some = (max: number, ...of: string[]) => fc.array(fc.constantFrom(...of), { maxLength: max }).map(list => list.join(''))
     fc.assert(
       fc.property(some(8, 'a', 'b', '*', '?', '[ab]', '[^a]'), some(10, 'a', 'b', 'c'), (pattern, text) => {
@@ -57,7 +57,7 @@ describe('glob', () => {
     )
   })
 
-  test('no pattern stalls on a channel', () => {
+  test('runs in linear time on any channel', () => {
     expect(new Glob('*a'.repeat(30) + '*b').test('a'.repeat(10_000))).toBe(false)
   })
 })
