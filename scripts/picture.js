@@ -1,6 +1,7 @@
 /**
  * The pictures of README and the guide: sessions on a terminal, which `script` of util-linux makes, drawn as SVG in the colors of the output. The commands
- * of a session appear one after the other. Times and durations are fixed, so that a picture changes only with the output.
+ * of a session appear one after the other. Times and durations are fixed, so that a picture changes only with the output. The demo is not on a
+ * terminal: the status lines that its commands would redraw there are not a part of the picture.
  *
  * Usage: npx node scripts/picture.js [--check] [NAME...]
  *   --check  write nothing; exit with 1 if a picture is out of date
@@ -34,7 +35,8 @@ const TICKS = {
 
 /**
  * `type` is typed; `hidden` is not shown. `edit` changes the file before the command, which is shown as its comment.
- * `from` and `lines` pick lines of the output; negative `lines` are the last ones.
+ * `from` and `lines` pick lines of the output; negative `lines` are the last ones. `parts` are such picks of the output of one script.
+ * `varies` is what `--check` leaves out of the comparison.
  */
 const PICTURES = {
   terminal: {
@@ -119,6 +121,18 @@ const PICTURES = {
       { type: 'runner dlq replay bars.yaml --to source --dry-run' },
     ],
   },
+  demo: {
+    label: 'A terminal: demo prints the graph of a pipeline, bars of two hours of ticks, and why records became dead letters',
+    script: 'examples/demo/demo.ts',
+    type: 'npm run demo',
+    parts: [
+      { from: /^1\. /, lines: 10 },
+      { from: /^2\. /, lines: 14 },
+      { from: /^3\. /, lines: 9 },
+    ],
+    // The demo ends after two seconds of silence: on a machine that stops it for so long, it counts less.
+    varies: /\d+(?= bars and )|\d+(?= dead letters)|\d+(?= {2}(?:decode|data|late): )/g,
+  },
 }
 
 /** Output with what differs from run to run made equal. */
@@ -126,10 +140,35 @@ const stable = text =>
   text
     // oxlint-disable-next-line no-control-regex
     .replaceAll(/ +(?:\u001b\[2m)?\d+ ms(?:\u001b\[22m)?$/gm, '')
+    .replaceAll(/ in \d+\.\d s\b/g, '')
     .replaceAll(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/g, '2026-01-31T12:00:07Z')
 
+const shown = text =>
+  text
+    .split('\n')
+    .map(line => line.trimEnd())
+    .filter(line => line !== '')
+
+/** The picked lines. @returns {string[]} */
+function pick(all, { from, to, lines }) {
+  const start = from ? all.findIndex(line => from.test(plain(line))) : 0
+  const end = to ? all.findIndex(line => to.test(plain(line))) : all.length
+  const part = all.slice(start, end)
+  return lines === undefined ? part : lines < 0 ? part.slice(lines) : part.slice(0, lines)
+}
+
+/** @returns {{ typed: boolean, text: string }[][]} the command, then its output by part. */
+function recordScript({ script, type, parts }) {
+  const { PATH, HOME } = process.env
+  const env = { PATH, HOME, TZ: 'UTC', FORCE_COLOR: '1' }
+  const { status, stdout, stderr } = spawnSync(process.execPath, [script], { cwd: ROOT, encoding: 'utf8', env })
+  if (status !== 0) throw new Error(`${script}: ${stderr}`)
+  const all = shown(stable(stdout))
+  return [[{ typed: true, text: `$ ${type}` }], ...parts.map(part => pick(all, part).map(text => ({ typed: false, text })))]
+}
+
 /** @returns {{ typed: boolean, text: string }[][]} the lines of each command. */
-function record({ files, write = {}, session }) {
+function recordSession({ files, write = {}, session }) {
   const folder = mkdtempSync(join(tmpdir(), 'picture-'))
   const env = {
     PATH: process.env.PATH,
@@ -163,15 +202,8 @@ function record({ files, write = {}, session }) {
         inBackground(hidden)
         return []
       }
-      const all = onTerminal(type)
-        .split('\n')
-        .map(line => line.trimEnd())
-        .filter(line => line !== '')
-      const start = from ? all.findIndex(line => from.test(plain(line))) : 0
-      const end = to ? all.findIndex(line => to.test(plain(line))) : all.length
-      const part = all.slice(start, end)
-      const shown = lines === undefined ? part : lines < 0 ? part.slice(lines) : part.slice(0, lines)
-      return [[{ typed: true, text: `$ ${type}${comment ? `   # ${comment}` : ''}` }, ...shown.map(text => ({ typed: false, text }))]]
+      const part = pick(shown(onTerminal(type)), { from, to, lines })
+      return [[{ typed: true, text: `$ ${type}${comment ? `   # ${comment}` : ''}` }, ...part.map(text => ({ typed: false, text }))]]
     })
   } finally {
     rmSync(folder, { recursive: true, force: true })
@@ -242,9 +274,11 @@ const check = process.argv.includes('--check')
 const names = process.argv.slice(2).filter(arg => !arg.startsWith('--'))
 for (const name of names.length > 0 ? names : Object.keys(PICTURES)) {
   const file = join(ROOT, 'docs/img', `${name}.svg`)
-  const picture = draw(PICTURES[name].label, record(PICTURES[name]))
+  const { label, script, varies } = PICTURES[name]
+  const picture = draw(label, script ? recordScript(PICTURES[name]) : recordSession(PICTURES[name]))
+  const compared = text => (varies ? text.replaceAll(varies, 'N') : text)
   if (!check) writeFileSync(file, picture)
-  else if (readFileSync(file, 'utf8') !== picture) {
+  else if (compared(readFileSync(file, 'utf8')) !== compared(picture)) {
     console.error(`docs/img/${name}.svg is out of date: run \`npx node scripts/picture.js ${name}\``)
     process.exitCode = 1
   }

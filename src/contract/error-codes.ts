@@ -54,7 +54,7 @@ export const ERRORS = {
     retryable: false,
     exit: 1,
     ends: 'record',
-    help: 'Thrown by a sink: it lists the failed messages; the others are written. Each failed message becomes a dead letter with the type of its own error, never with this one.',
+    help: 'Thrown by a sink: it lists the failed messages; the others are written. Each failed message becomes a dead letter with the type of its own error. A transform calls `out.fail` instead: if it throws this error, the dead letter has `error_type: batch`.',
   },
   PIPE_CONNECTION: {
     class: 'ConnectionError',
@@ -95,7 +95,7 @@ export const ERRORS = {
   PIPE_GAP: {
     class: 'GapError',
     title: 'A window with missing records',
-    example: 'incomplete: records of the window 1767225600000-1767225660000 are gone, they were deleted before they were read',
+    example: 'incomplete: records of the window 1767225600000-1767225660000 were deleted before they were read',
     retryable: false,
     exit: 1,
     ends: 'record',
@@ -159,7 +159,7 @@ export const ERRORS = {
   PIPE_STOPPED: {
     class: 'PipelineError',
     title: 'A pipeline was stopped before it had read or committed everything',
-    example: 'stopped before everything was read: what was written, or compared, is a part of it; run it again',
+    example: 'stopped before everything was read: the output, or comparison, is incomplete; run it again',
     retryable: false,
     exit: 1,
     ends: 'pipeline',
@@ -186,9 +186,9 @@ export const ERRORS = {
   PIPE_SMOKE: {
     class: 'PipelineError',
     title: 'A step of `runner smoke` failed',
-    example: 'smoke.out/0 has 98 records, not 100',
+    example: 'not done within 30000 ms',
     retryable: false,
-    exit: 1,
+    exit: 4,
     ends: 'command',
     help: 'The line of the step shows what was expected. `runner check` tests connections and permissions one by one.',
   },

@@ -1,13 +1,16 @@
 /** The examples of docs/errors.md: each invalid one fails with its code, and each valid one passes. */
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { expect, test } from 'vitest'
-import { EXAMPLES, type Example } from '../../src/cli/gen/error-examples.ts'
+import { EXAMPLES, type Example, WITHOUT } from '../../src/cli/gen/error-examples.ts'
 import { CODES } from '../../src/config/codes.ts'
 import { loadPipeline, loadText } from '../../src/config/load.ts'
 import { MemoryChannel } from '../../src/connectors/memory/channel.ts'
-import { ERRORS } from '../../src/contract/error-codes.ts'
+import { ERRORS, typeOfCode } from '../../src/contract/error-codes.ts'
 import { run, type RunOptions } from '../../src/engine/index.ts'
 import type { PipelineHandle } from '../../src/engine/launch.ts'
 import { runRunner, startRunner, tempDir } from '../support/runner.ts'
@@ -87,8 +90,13 @@ test.each(['CONFIG_READ', 'CONFIG_SET'])('%s', code => {
   expect(says(EXAMPLES[code].right)).not.toContain('CONFIG_')
 })
 
+/** Of the error, or of what it was thrown for. */
+const codeOf = (e: Error & { code?: string; cause?: { code?: string } }): string => e.code ?? e.cause?.code ?? e.message
+
 /** Run in a process, with a log or in several runs. */
-const SPECIAL = new Set(['PIPE_SETTINGS', 'PIPE_CONNECTION', 'PIPE_LIVE', 'PIPE_TOPIC_MISSING', 'PIPE_STATE', 'PIPE_NAME', 'PIPE_CHANNEL'])
+const SPECIAL = new Set(
+  'SETTINGS CONNECTION LIVE TOPIC_MISSING STATE NAME CHANNEL GAP BATCH FENCED STOPPED SMOKE'.split(' ').map(name => `PIPE_${name}`),
+)
 test.each(of('PIPE_').filter(([code]) => !SPECIAL.has(code)))(
   '%s',
   async (code, { language, input = '{"price": 1}', pipeline = '', wrong, right }) => {
@@ -98,7 +106,6 @@ test.each(of('PIPE_').filter(([code]) => !SPECIAL.has(code)))(
       writeFileSync(join(base, 'in.jsonl'), `${language === 'jsonl' ? example : input}\n`)
       writeFileSync(join(base, 'other.jsonl'), '{"id": 1, "n": 2}\n')
       const text = whole(language === 'jsonl' ? pipeline : example).replace(/\b\w+\.jsonl/g, name => join(base, name))
-      const codeOf = (e: { code?: string; cause?: { code?: string } }): unknown => e.code ?? e.cause?.code
       return run(text, { base, env: {} }).then(handle => handle.completed.then(() => undefined, codeOf), codeOf)
     }
     expect(await runs(wrong)).toBe(code)
@@ -149,7 +156,6 @@ async function onTicks(input: string): Promise<(text: string, logged?: unknown[]
   const runs = (text: string, logged: unknown[] = []): Promise<unknown> => {
     const note = (fields: object): void => void logged.push((fields as { error?: string }).error)
     const logger = { debug: () => {}, info: note, warn: note, error: note }
-    const codeOf = (e: { code?: string }): unknown => e.code
     return run(
       text.replace(/\b\w+\.jsonl/g, name => join(base, name)),
       { base, env, logger, untilIdle: 300 },
@@ -202,14 +208,96 @@ test.each(['PIPE_NAME', 'PIPE_CHANNEL'])('%s', async code => {
   expect(await runs(right)).toBeUndefined()
 })
 
-test('codes without an example have no file, record or command that causes them', () => {
-  expect(Object.keys(ERRORS).filter(code => !(code in EXAMPLES))).toEqual([
-    'PIPE_BATCH',
-    'PIPE_FENCED',
-    'PIPE_UNKNOWN_OUTCOME',
-    'PIPE_GAP',
-    'PIPE_STOPPED',
-    'PIPE_SMOKE',
-    'PIPE_INTERNAL',
-  ])
+test('PIPE_GAP', async () => {
+  const { input, wrong, right } = EXAMPLES.PIPE_GAP
+  const [first, deleted, last] = input!.split('\n').map(line => line.replace(/ +#.*/, ''))
+  const end = async (lines: string): Promise<[unknown, string]> => {
+    const runs = await onTicks(first)
+    expect(await runs(whole(lines))).toBeUndefined()
+    const out = join(process.env.RUNNER_STATE_DIR!, '../out.jsonl')
+    const fill = async (record: string): Promise<void> => {
+      writeFileSync(join(process.env.RUNNER_STATE_DIR!, '../in.jsonl'), `${record}\n`)
+      expect(
+        await runs(`name: fill\nversion: ${++version}\nsources: [{ file: in.jsonl }]\nsinks: [{ kafka: { topic: ticks } }]`),
+      ).toBeUndefined()
+    }
+    await fill(deleted)
+    // As retention does it, which waits for half a minute.
+    const db = new DatabaseSync(join(process.env.RUNNER_STATE_DIR!, 'log.db'))
+    db.exec('DELETE FROM chunk WHERE next <= 2; UPDATE part SET first = 2, bytes = 0')
+    db.close()
+    await fill(last)
+    return [await runs(whole(lines)), readFileSync(out, 'utf8')]
+  }
+  let version = 1
+  expect(await end(wrong)).toEqual(['PIPE_GAP', ''])
+  expect(await end(right)).toEqual([undefined, expect.stringMatching(/^\{[^\n]*"n":1[^\n]*"incomplete":true\}\n$/)])
+})
+
+/** Runs a pipeline with the plugin of an example in a process. */
+async function withPlugin(code: string, plugin: string): Promise<{ cwd: string; exit: number | null; stderr: string }> {
+  const { input, pipeline } = EXAMPLES[code]
+  const name = /plugins: \[(\w+\.ts)\]/.exec(pipeline!)![1]
+  const cwd = tempDir({ 'p.yaml': whole(`${pipeline}\nmetrics: { enabled: false }`), 'in.jsonl': `${input}\n`, [name]: plugin })
+  const { code: exit, stderr } = await runRunner(['run', 'p.yaml'], { cwd, stdin: `${input}\n`, env: { RUNNER_STATE_DIR: undefined } })
+  return { cwd, exit, stderr }
+}
+
+test('PIPE_BATCH', async () => {
+  const { wrong, right } = EXAMPLES.PIPE_BATCH
+  const types = async (plugin: string): Promise<unknown[]> => {
+    const { cwd, exit, stderr } = await withPlugin('PIPE_BATCH', plugin)
+    expect([exit, stderr]).toEqual([0, expect.any(String)])
+    const lines = readFileSync(join(cwd, 'dead.jsonl'), 'utf8').trim().split('\n')
+    return lines.map(line => (JSON.parse(line) as { headers: Record<string, string> }).headers.error_type)
+  }
+  expect(await types(wrong)).toEqual([typeOfCode('PIPE_BATCH')])
+  expect(await types(right)).toEqual([typeOfCode('PIPE_DATA')])
+})
+
+test('PIPE_FENCED', async () => {
+  const { wrong, right } = EXAMPLES.PIPE_FENCED
+  const end = async (plugin: string): Promise<[number | null, string | undefined, number]> => {
+    let requests = 0
+    const server = createServer((_, response) => response.writeHead(requests++ === 0 ? 409 : 204).end())
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as AddressInfo
+    const { exit, stderr } = await withPlugin('PIPE_FENCED', plugin.replace('8080', String(port)))
+    server.closeAllConnections()
+    server.close()
+    return [exit, /"error":"(\w+)","msg":"prices_api: the list is locked/.exec(stderr)?.[1], requests]
+  }
+  expect(await end(wrong)).toEqual([1, ERRORS.PIPE_FENCED.class, 1])
+  expect(await end(right)).toEqual([0, undefined, 2])
+})
+
+test('PIPE_STOPPED', async () => {
+  const { pipeline, wrong, right } = EXAMPLES.PIPE_STOPPED
+  await onTicks('{"price": 1}')
+  const base = folderOf()
+  writeFileSync(join(base, 'bars.yaml'), whole(pipeline!))
+  const env = { KAFKA_BROKERS: 'embedded', KAFKA_METRICS_ENABLED: 'false' }
+  const runs = async (program: string): Promise<unknown> => {
+    const AsyncFunction = (async () => {}).constructor as FunctionConstructor
+    const started = (file: string): Promise<PipelineHandle> =>
+      run(join(base, file), { env, set: [`sinks[0].file=${join(base, 'out.jsonl')}`] })
+    return (AsyncFunction('run', program)(started) as Promise<void>).catch((error: { code?: string }) => error.code)
+  }
+  expect(await runs(wrong)).toBe('PIPE_STOPPED')
+  expect(await runs(right)).toBeUndefined()
+})
+
+test('PIPE_SMOKE', async () => {
+  const end = async (line: string): Promise<unknown[]> => {
+    const { code, stdout } = await runRunner(command(line).args, { env: { KAFKA_BROKERS: undefined } })
+    return [code, /^\S+-failed: .*/m.exec(stdout)?.[0]]
+  }
+  expect(await end(EXAMPLES.PIPE_SMOKE.wrong)).toEqual([ERRORS.PIPE_SMOKE.exit, 'Pipeline-ran-failed: not done within 1 ms'])
+  expect(await end(EXAMPLES.PIPE_SMOKE.right)).toEqual([0, undefined])
+})
+
+test('the codes without an example are those that no file, record, command or plugin causes', () => {
+  const without = Object.keys(ERRORS).filter(code => !(code in EXAMPLES))
+  expect(without).toEqual(['PIPE_UNKNOWN_OUTCOME', 'PIPE_INTERNAL'])
+  expect(Object.keys(WITHOUT)).toEqual(without)
 })

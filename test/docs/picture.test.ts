@@ -10,7 +10,7 @@ const pictures = globSync('docs/img/*.svg', { cwd: root })
 const names = pictures.map(file => basename(file, '.svg')).sort()
 
 test('every command that the guide explains with a picture has one', () => {
-  expect(names).toEqual(['check', 'dlq', 'explain', 'lag', 'terminal', 'test', 'validate'])
+  expect(names).toEqual(['check', 'demo', 'dlq', 'explain', 'lag', 'terminal', 'test', 'validate'])
 })
 
 test.each(names)('docs/img/%s.svg is on a page, with its text as the alternative', name => {

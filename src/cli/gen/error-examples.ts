@@ -1,7 +1,7 @@
 /**
  * A wrong and a right example for the codes of docs/errors.md, which test/cli/error-examples.test.ts runs. Lines of a pipeline file, without
- * the keys that do not matter (`name`, `sources`, `sinks`); `input` has the records that it reads from the file in.jsonl. The other codes are not
- * caused by a file, a record or a command: the peers, a plugin or a bug cause them.
+ * the keys that do not matter (`name`, `sources`, `sinks`); `input` has the records that it reads from the file in.jsonl. `WITHOUT` has the codes
+ * that no file, record, command or plugin causes.
  */
 export interface Example {
   readonly wrong: string
@@ -12,6 +12,37 @@ export interface Example {
   readonly input?: string
   readonly pipeline?: string
 }
+
+const WINDOW =
+  'sources:\n  - kafka: { topics: [ticks] }\ntransforms:\n  - window: { size: 10s, time: ts, allowed_lateness: 0s, idle_timeout: 0s, on_gap: ACTION, aggregates: { n: { count: "*" } } }'
+
+const CHECK_PRICE = `import { NAMES, defineTransform } from 'pipeline-runner'
+
+export default defineTransform({
+  type: 'check_price',
+  schema: {},
+  create: () => ({
+    process(prices, out) {
+      BODY
+    },
+  }),
+})`
+
+const PRICES_API = `import { NAME, defineSink } from 'pipeline-runner'
+
+export default defineSink({
+  type: 'prices_api',
+  schema: {},
+  onRedelivery: 'idempotent',
+  reason: 'PUT replaces the prices',
+  create: () => ({
+    async write(prices) {
+      const body = JSON.stringify(prices.map(message => message.value))
+      const { status } = await fetch('http://127.0.0.1:8080/prices', { method: 'PUT', body })
+      if (status === 409) throw new NAME('prices_api: the list is locked')   // WHY
+    },
+  }),
+})`
 
 export const EXAMPLES: Record<string, Example> = {
   CONFIG_READ: { language: 'console', wrong: 'runner validate pipelines/bar.yaml', right: 'runner validate pipelines/bars.yaml' },
@@ -153,4 +184,55 @@ export const EXAMPLES: Record<string, Example> = {
     wrong: "await run('bars.yaml', { memory: { trades: new MemoryChannel() } })",
     right: "await run('bars.yaml', { memory: { ticks: new MemoryChannel() } })",
   },
+  PIPE_GAP: {
+    input: '{"n": 1, "ts": 1000}\n{"n": 2, "ts": 2000}   # deleted before they were read\n{"n": 3, "ts": 20000}',
+    wrong: WINDOW.replace('ACTION', 'dead_letter'),
+    right: WINDOW.replace('ACTION', 'mark'),
+  },
+  PIPE_BATCH: {
+    language: 'ts',
+    input: '{"price": 10}\n{"price": -1}',
+    pipeline: 'plugins: [check_price.ts]\ntransforms:\n  - check_price: {}\ndlq:\n  file: { path: dead.jsonl, envelope: true }',
+    wrong: CHECK_PRICE.replace('NAMES', 'BatchError, DataError').replace(
+      'BODY',
+      `const failed = new Map<number, Error>()
+      prices.forEach((message, i) => {
+        if ((message.value as { price: number }).price < 0) failed.set(i, new DataError('price is below 0'))
+        else out.emit(message)
+      })
+      if (failed.size > 0) throw new BatchError(failed)   // only a sink throws it`,
+    ),
+    right: CHECK_PRICE.replace('NAMES', 'DataError').replace(
+      'BODY',
+      `for (const message of prices) {
+        if ((message.value as { price: number }).price < 0) out.fail(message, new DataError('price is below 0'))
+        else out.emit(message)
+      }`,
+    ),
+  },
+  PIPE_FENCED: {
+    language: 'ts',
+    input: '{"price": 10}',
+    pipeline: 'plugins: [prices_api.ts]\nsources:\n  - stdin: {}\nsinks:\n  - prices_api: {}',
+    wrong: PRICES_API.replaceAll('NAME', 'FencedError').replace('WHY', 'not a lane that another instance owns'),
+    right: PRICES_API.replaceAll('NAME', 'ConnectionError').replace('WHY', 'tried again'),
+  },
+  PIPE_STOPPED: {
+    language: 'ts',
+    pipeline: 'sources:\n  - kafka: { topics: [ticks], once: true }',
+    wrong: "const handle = await run('bars.yaml')\nawait handle.stop()",
+    right: "const handle = await run('bars.yaml')\nawait handle.completed",
+  },
+  PIPE_SMOKE: {
+    language: 'console',
+    wrong: 'runner smoke --timeout 1ms   # too short for any system',
+    right: 'runner smoke --timeout 30s',
+  },
+}
+
+/** Why a code has no example: one sentence on the page. */
+export const WITHOUT: Record<string, string> = {
+  PIPE_UNKNOWN_OUTCOME:
+    'There is no example: only a connection that breaks between a commit and its answer causes it, and the pipeline continues without a change to the file.',
+  PIPE_INTERNAL: 'There is no example: only a bug in the runner or in its Kafka client causes it.',
 }

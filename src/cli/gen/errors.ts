@@ -1,6 +1,6 @@
 import { CODES } from '../../config/codes.ts'
 import { type ErrorDoc, ERRORS, typeOfCode } from '../../contract/error-codes.ts'
-import { EXAMPLES } from './error-examples.ts'
+import { EXAMPLES, WITHOUT } from './error-examples.ts'
 
 const ENDS: Record<ErrorDoc['ends'], (type: string) => string> = {
   record: type => `The record goes to the dead-letter queue with \`error_type: ${type}\`.`,
@@ -10,10 +10,10 @@ const ENDS: Record<ErrorDoc['ends'], (type: string) => string> = {
   nothing: () => 'The pipeline continues.',
 }
 
-/** A wrong and a right example; '' for codes that user input cannot cause. */
+/** A wrong and a right example, or the reason why there is none. */
 function examples(code: string): string {
   const example = EXAMPLES[code]
-  if (example === undefined) return ''
+  if (example === undefined) return `\n${WITHOUT[code]}\n`
   const { language = 'yaml', input, pipeline, wrong, right } = example
   const block = (title: string, text: string, kind: string): string =>
     `\n${title}:\n\n\`\`\`${kind}\n${kind === 'console' ? `$ ${text}` : text}\n\`\`\`\n`
