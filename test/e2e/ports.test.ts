@@ -30,7 +30,7 @@ test('reading creates no topic on the embedded log: a log line reports it, and r
   })
   const env = { KAFKA_BROKERS: undefined }
   const reader = startRunner(['run', 'read.yaml', '--log-format', 'json'], { cwd, env })
-  await reader.line('topic orders is not in the embedded log')
+  await reader.line('topic orders does not exist in the embedded log')
   const topics = async (): Promise<any[]> =>
     JSON.parse((await runRunner(['topics', 'list', '--json'], { cwd, env })).stdout).topics as any[]
   expect(await topics()).toEqual([])
