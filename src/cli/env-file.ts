@@ -1,6 +1,7 @@
 /** `.env` of the working directory, or the files of `--env-file`: variables that are not set already. */
 import { readFileSync } from 'node:fs'
 import { parseEnv } from 'node:util'
+import { EXIT } from '../kit/exit-codes.ts'
 
 export interface EnvFile {
   readonly file: string
@@ -63,5 +64,20 @@ function checkLines(file: string, text: string): void {
     if (line.trim() === '' || line.trimStart().startsWith('#') || /^\s*(?:export\s+)?[A-Za-z_][\w.-]*\s*=/.test(line)) continue
     // The line may hold a secret.
     throw new EnvFileError(`${file}:${i + 1}: not a variable; write NAME=value, and # before a comment`, true)
+  }
+}
+
+/** Loads the files and prints the names of the variables. @returns false when a file is wrong; the exit code is set */
+export function applyEnvFiles(argv: readonly string[]): boolean {
+  try {
+    for (const { file, names } of loadEnvFiles(argv))
+      if (names.length > 0 && !argv.includes('--quiet') && !argv.includes('-q'))
+        process.stderr.write(`environment from ${file}: ${names.join(', ')}\n`)
+    return true
+  } catch (error) {
+    if (!(error instanceof EnvFileError)) throw error
+    process.stderr.write(`${error.message}\n`)
+    process.exitCode = error.isSyntax ? EXIT.config : EXIT.environment
+    return false
   }
 }

@@ -1,9 +1,9 @@
 /** Entry of the command line. Only the module of the command that runs is loaded: `validate` must not pay for `run`. */
+import { existsSync } from 'node:fs'
 import { Command } from 'commander'
 import '../built-in.ts'
 import { EXIT } from '../kit/exit-codes.ts'
 import { redact } from '../kit/text/secrets.ts'
-import { EnvFileError, loadEnvFiles } from './env-file.ts'
 import { outputOptions } from './output.ts'
 import { watchStrayErrors } from './stray-errors.ts'
 
@@ -64,20 +64,9 @@ function obeySignals(): void {
     process.on(signal, () => process.listenerCount(signal) === 1 && process.exit(128 + number))
 }
 
-/** Before the commands are loaded: defaults of their options come from the environment. @returns false when a file is wrong; the exit code is set */
-function applyEnvFiles(argv: readonly string[]): boolean {
-  try {
-    for (const { file, names } of loadEnvFiles(argv))
-      if (names.length > 0 && !argv.includes('--quiet') && !argv.includes('-q'))
-        process.stderr.write(`environment from ${file}: ${names.join(', ')}\n`)
-    return true
-  } catch (error) {
-    if (!(error instanceof EnvFileError)) throw error
-    process.stderr.write(`${error.message}\n`)
-    process.exitCode = error.isSyntax ? EXIT.config : EXIT.environment
-    return false
-  }
-}
+/** Most calls have none, and start faster without the module. */
+const hasEnvFile = (argv: readonly string[]): boolean =>
+  existsSync('.env') || argv.some(arg => arg === '--env-file' || arg.startsWith('--env-file='))
 
 export async function main(argv: readonly string[]): Promise<void> {
   const program = new Command('runner')
@@ -108,9 +97,11 @@ export async function main(argv: readonly string[]): Promise<void> {
     return
   }
   program.option('-V, --version', 'print the version')
-  if (name !== undefined && Object.hasOwn(COMMANDS, name) && !applyEnvFiles(argv)) return
+  // Before the commands are loaded: defaults of their options come from the environment.
+  const isCommand = name !== undefined && Object.hasOwn(COMMANDS, name)
+  if (isCommand && hasEnvFile(argv) && !(await import('./env-file.ts')).applyEnvFiles(argv)) return
   // A completion script needs all of them.
-  const wanted = name !== undefined && name !== 'completion' && Object.hasOwn(COMMANDS, name) ? [COMMANDS[name]] : Object.values(COMMANDS)
+  const wanted = isCommand && name !== 'completion' ? [COMMANDS[name]] : Object.values(COMMANDS)
   for (const command of await Promise.all(wanted.map(load => load()))) command.register(program)
   outputOptions(program)
   for (const command of program.commands) command.exitOverride().showSuggestionAfterError().helpGroup(groupOf(command.name()))

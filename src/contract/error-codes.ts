@@ -104,7 +104,7 @@ export const ERRORS = {
   PIPE_TOPIC_MISSING: {
     class: 'PipelineError',
     title: 'A topic that is read is not in the embedded log',
-    example: 'topic ticks is not in the embedded log; when a program writes to it, it is read from its first record',
+    example: 'topic ticks does not exist in the embedded log; it will be read from its first record after it is created',
     retryable: false,
     exit: 1,
     ends: 'nothing',
