@@ -25,6 +25,9 @@ function whole(lines: string): string {
   return `${missing.map(([key, value]) => `${key}: ${value}\n`).join('')}${lines.replace('…', 'x'.repeat(70_000))}\n`
 }
 
+/** A pipeline whose files are in this folder: relative paths start from the working directory. */
+const inFolder = (base: string, text: string): string => text.replace(/\b\w+\.jsonl/g, name => join(base, name))
+
 function folderOf(): string {
   const folder = tempDir()
   writeFileSync(join(folder, 'about.txt'), 'About bars')
@@ -105,7 +108,7 @@ test.each(of('PIPE_').filter(([code]) => !SPECIAL.has(code)))(
       process.env.RUNNER_STATE_DIR = join(base, 'state')
       writeFileSync(join(base, 'in.jsonl'), `${language === 'jsonl' ? example : input}\n`)
       writeFileSync(join(base, 'other.jsonl'), '{"id": 1, "n": 2}\n')
-      const text = whole(language === 'jsonl' ? pipeline : example).replace(/\b\w+\.jsonl/g, name => join(base, name))
+      const text = inFolder(base, whole(language === 'jsonl' ? pipeline : example))
       return run(text, { base, env: {} }).then(handle => handle.completed.then(() => undefined, codeOf), codeOf)
     }
     expect(await runs(wrong)).toBe(code)
@@ -156,10 +159,10 @@ async function onTicks(input: string): Promise<(text: string, logged?: unknown[]
   const runs = (text: string, logged: unknown[] = []): Promise<unknown> => {
     const note = (fields: object): void => void logged.push((fields as { error?: string }).error)
     const logger = { debug: () => {}, info: note, warn: note, error: note }
-    return run(
-      text.replace(/\b\w+\.jsonl/g, name => join(base, name)),
-      { base, env, logger, untilIdle: 300 },
-    ).then(handle => handle.completed.then(() => undefined, codeOf), codeOf)
+    return run(inFolder(base, text), { base, env, logger, untilIdle: 300 }).then(
+      handle => handle.completed.then(() => undefined, codeOf),
+      codeOf,
+    )
   }
   writeFileSync(join(base, 'in.jsonl'), `${input}\n`)
   expect(await runs('name: fill\nsources: [{ file: in.jsonl }]\nsinks: [{ kafka: { topic: ticks } }]')).toBeUndefined()
@@ -192,7 +195,7 @@ test.each(['PIPE_NAME', 'PIPE_CHANNEL'])('%s', async code => {
   const { pipeline = 'sources:\n  - schedule: { every: 1h }', wrong, right } = EXAMPLES[code]
   const base = folderOf()
   process.env.RUNNER_STATE_DIR = join(base, 'state')
-  writeFileSync(join(base, 'bars.yaml'), whole(`${pipeline}\nmetrics: { enabled: false }`))
+  writeFileSync(join(base, 'bars.yaml'), inFolder(base, whole(`${pipeline}\nmetrics: { enabled: false }`)))
   const runs = async (program: string): Promise<unknown> => {
     const handles: PipelineHandle[] = []
     const started = async (file: string, options: RunOptions): Promise<void> => void handles.push(await run(join(base, file), options))
@@ -275,12 +278,11 @@ test('PIPE_STOPPED', async () => {
   const { pipeline, wrong, right } = EXAMPLES.PIPE_STOPPED
   await onTicks('{"price": 1}')
   const base = folderOf()
-  writeFileSync(join(base, 'bars.yaml'), whole(pipeline!))
+  writeFileSync(join(base, 'bars.yaml'), inFolder(base, whole(pipeline!)))
   const env = { KAFKA_BROKERS: 'embedded', KAFKA_METRICS_ENABLED: 'false' }
   const runs = async (program: string): Promise<unknown> => {
     const AsyncFunction = (async () => {}).constructor as FunctionConstructor
-    const started = (file: string): Promise<PipelineHandle> =>
-      run(join(base, file), { env, set: [`sinks[0].file=${join(base, 'out.jsonl')}`] })
+    const started = (file: string): Promise<PipelineHandle> => run(join(base, file), { env })
     return (AsyncFunction('run', program)(started) as Promise<void>).catch((error: { code?: string }) => error.code)
   }
   expect(await runs(wrong)).toBe('PIPE_STOPPED')
