@@ -204,7 +204,8 @@ function name(node: CelNode, bound: ReadonlySet<string>, out: Analysis): void {
   else out.fields.add(written)
 }
 
-const META_NAMES = ['key', 'time', 'topic', 'partition', 'offset', 'headers']
+/** The parts of `meta`. */
+export const META_NAMES: readonly string[] = ['key', 'time', 'topic', 'partition', 'offset', 'headers']
 
 /** Reports unknown parts of `meta`, and `this`, which other languages write before a field. */
 function knownPart(node: CelNode, bound: ReadonlySet<string>, out: Analysis): boolean {

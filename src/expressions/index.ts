@@ -5,6 +5,7 @@ import { provideLanguage } from './on-demand.ts'
 import { prepare } from './prepare.ts'
 import type { ExpressionProblem, ExpressionType } from './types.ts'
 
+export { META_NAMES } from './analyze.ts'
 export { FUNCTIONS, type FunctionEntry } from './functions.ts'
 export { compileObject, type Shape } from './object.ts'
 export { type NumberUse, numberUse } from './number-use.ts'

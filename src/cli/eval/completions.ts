@@ -1,7 +1,6 @@
 /** What the word at the end of an expression can become. */
-import type { FunctionEntry } from '../../expressions/index.ts'
-
-const META = ['key', 'time', 'topic', 'partition', 'offset', 'headers']
+import { type FunctionEntry, META_NAMES } from '../../expressions/index.ts'
+import { isRecord } from '../../kit/values/records.ts'
 
 /** As `readline` wants it: the candidates, and the part of the line that they replace. `value`: the record. */
 export function completions(line: string, value: unknown, functions: readonly FunctionEntry[]): [string[], string] {
@@ -21,15 +20,14 @@ const top = (value: unknown, functions: readonly FunctionEntry[]): string[] => [
 ]
 
 function below(parent: string, value: unknown, functions: readonly FunctionEntry[]): string[] {
-  if (parent === 'meta') return META
+  if (parent === 'meta') return [...META_NAMES]
   if (parent === 'env') return Object.keys(process.env)
   const inside = functions.filter(f => f.name.startsWith(`${parent}.`)).map(f => `${f.name.slice(parent.length + 1)}(`)
   if (inside.length > 0) return inside
   const path = parent.split('.')
   let at: unknown = value
-  for (const name of path[0] === 'value' ? path.slice(1) : path) at = isObject(at) ? at[name] : undefined
+  for (const name of path[0] === 'value' ? path.slice(1) : path) at = isRecord(at) ? at[name] : undefined
   return [...fields(at), ...functions.filter(f => f.form === 'method').map(f => `${f.name}(`)]
 }
 
-const fields = (value: unknown): string[] => (isObject(value) ? Object.keys(value).filter(name => /^[A-Za-z_]\w*$/.test(name)) : [])
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value)
+const fields = (value: unknown): string[] => (isRecord(value) ? Object.keys(value).filter(name => /^[A-Za-z_]\w*$/.test(name)) : [])
