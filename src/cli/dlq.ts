@@ -1,7 +1,7 @@
 /** `runner dlq ls|show|replay|discard`: lists, shows, replays and discards dead letters. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { parseDuration } from '../kit/text/units.ts'
-import { collect, parseTimeOption, setOption } from './options.ts'
+import { collect, logLevelOption, parseTimeOption, setOption } from './options.ts'
 
 /** Filters for dead letters; the same for every command. */
 export interface SelectFlags {
@@ -86,14 +86,7 @@ Examples:
     .option('--max <n>', 'maximum number of dead letters to replay', parseCount)
     .option('--rate <n/s>', 'maximum rate, e.g. 100/s', parseRate)
     .option('--fresh-state', 'run stateful steps on a separate, initially empty state')
-    .addOption(
-      new Option('--log-level <level>', 'minimum level of log messages; default: warn, with -v debug').choices([
-        'debug',
-        'info',
-        'warn',
-        'error',
-      ]),
-    )
+    .addOption(logLevelOption('warn, with -v debug'))
     .addHelpText(
       'after',
       `

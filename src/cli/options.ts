@@ -13,6 +13,10 @@ export function parseCountOption(text: string): number {
   return Number(text)
 }
 
+/** `--log-level`. @param fallback shown as the default */
+export const logLevelOption = (fallback: string): Option =>
+  new Option('--log-level <level>', `minimum level of log messages; default: ${fallback}`).choices(['debug', 'info', 'warn', 'error'])
+
 /** Prints the default in the form in which it is typed. */
 export const durationOption = (flags: string, text: string, fallback: string): Option =>
   new Option(flags, text).argParser(parseDurationOption).default(parseDurationOption(fallback), fallback)

@@ -56,6 +56,9 @@ export function paint(style: Style, text: string, stream: NodeJS.WriteStream = p
 /** Whether `paint` adds colors on this stream. */
 export const colors = (stream: NodeJS.WriteStream): boolean => paint('bold', '', stream) !== ''
 
+/** How log lines on standard error are printed. */
+export const logLook = (): { color: boolean; utc: boolean } => ({ color: colors(process.stderr), utc: utc() })
+
 /** Columns of the terminal; undefined for a file or a pipe, and with `--verbose`: then nothing is cut or wrapped. */
 export const widthOf = (stream: NodeJS.WriteStream = process.stdout): number | undefined =>
   stream.isTTY && stream.columns > 0 && !verbose() ? stream.columns : undefined

@@ -8,8 +8,8 @@ import { launch, type PipelineHandle, withoutTimes } from '../engine/launch.ts'
 import { createLogger, type LogOptions } from '../runtime/telemetry/log.ts'
 import type { StatusLine } from '../runtime/telemetry/status.ts'
 import { loadAll } from './load.ts'
-import { parseCountOption, parseDurationOption, parseTimeOption, setOption } from './options.ts'
-import { colors, quiet, utc, verbose } from './output.ts'
+import { logLevelOption, parseCountOption, parseDurationOption, parseTimeOption, setOption } from './options.ts'
+import { logLook, quiet, verbose } from './output.ts'
 import { timeText } from './time-text.ts'
 import { StrayErrors } from './stray-errors.ts'
 
@@ -42,14 +42,7 @@ export function register(program: Command): void {
     .option('--json', 'print the result of a one-shot pipeline as JSON instead of a table')
     .option('--junit <path>', 'also write the result of a one-shot pipeline as JUnit XML')
     .option('--fail-on-dead <n>', 'end with exit code 4 if at least n records were dead-lettered, late or dropped', parseCountOption)
-    .addOption(
-      new Option('--log-level <level>', 'minimum level of log messages; default: info, with -q warn, with -v debug').choices([
-        'debug',
-        'info',
-        'warn',
-        'error',
-      ]),
-    )
+    .addOption(logLevelOption('info, with -q warn, with -v debug'))
     .addOption(new Option('--log-format <format>', 'auto: pretty on a terminal').choices(['json', 'pretty', 'auto']).default('auto'))
     .addHelpText('after', '\nExample:\n  $ runner run pipelines/bars.yaml --until-idle 5s --set transforms[0].bars.interval=5m')
     .action(async (files: string[], flags: RunFlags) => {
@@ -75,8 +68,7 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<nu
   const log = await createLogger({
     level: flags.logLevel ?? (quiet() ? 'warn' : verbose() ? 'debug' : 'info'),
     pretty,
-    color: colors(process.stderr),
-    utc: utc(),
+    ...logLook(),
     before: () => status?.clear(),
   })
   for (const w of warnings) log.warn({ code: w.code }, `${w.file}:${w.line}:${w.column} ${w.message}`)

@@ -1,6 +1,5 @@
 /** Reads the text of a pipeline file, or reports why it cannot be read. */
 import { readFile, stat } from 'node:fs/promises'
-import { buffer } from 'node:stream/consumers'
 import { MAX_BYTES } from './parse.ts'
 import type { Problems } from './problems.ts'
 import { SourceText } from './tree.ts'
@@ -8,20 +7,42 @@ import { SourceText } from './tree.ts'
 /** File name for standard input. Relative paths in it start from the working directory. */
 export const STANDARD_INPUT = '-'
 
+/** Of a file with more bytes, no text can be within the limit of characters. */
+const LARGEST = 4 * MAX_BYTES
+
+interface Input {
+  readonly size: number
+  read(): Promise<Buffer> | Buffer
+}
+
+async function fromDisk(file: string): Promise<Input> {
+  const info = await stat(file)
+  if (!info.isFile()) throw Object.assign(new Error(), { code: 'EISDIR' })
+  return { size: info.size, read: () => readFile(file) }
+}
+
+/** Stops reading beyond the limit: a pipe may have no end. */
+async function standardInput(): Promise<Input> {
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of process.stdin) {
+    chunks.push(chunk as Buffer)
+    size += (chunk as Buffer).length
+    if (size > LARGEST) break
+  }
+  return { size, read: () => Buffer.concat(chunks) }
+}
+
 export async function readText(file: string, problems: Problems): Promise<string | undefined> {
   const nowhere = { source: new SourceText(file, ''), start: 0, end: 0 }
   let bytes: Buffer
   try {
-    if (file === STANDARD_INPUT) bytes = await buffer(process.stdin)
-    else {
-      const info = await stat(file)
-      if (!info.isFile()) throw Object.assign(new Error(), { code: 'EISDIR' })
-      if (info.size > 4 * MAX_BYTES) {
-        problems.add('CONFIG_LIMIT', nowhere, [], `the file has ${info.size} bytes; the limit is ${MAX_BYTES}`)
-        return undefined
-      }
-      bytes = await readFile(file)
+    const { size, read } = file === STANDARD_INPUT ? await standardInput() : await fromDisk(file)
+    if (size > LARGEST) {
+      problems.add('CONFIG_LIMIT', nowhere, [], `the file has ${size} bytes; the limit is ${MAX_BYTES}`)
+      return undefined
     }
+    bytes = await read()
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     const why =

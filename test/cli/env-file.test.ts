@@ -45,3 +45,8 @@ test('a pipeline from standard input runs, with paths relative to the working di
   const both = await result(['run', '-'], 2, {}, { stdin: 'name: p\nsources: [{ stdin: {} }]\nsinks: [{ stdout: {} }]\n' })
   expect(both.stderr).toContain('standard input is the pipeline file')
 })
+
+test('standard input without an end is read up to the limit', async () => {
+  const { stdout, stderr } = await result(['validate', '-'], 2, {}, { stdin: 'x: y\n'.repeat(1_000_000) })
+  expect(stdout + stderr).toContain('CONFIG_LIMIT')
+})

@@ -7,14 +7,8 @@ import { isNarrow, selector } from '../../dead-letters/select.ts'
 import { FencedError } from '../../contract/plugin.ts'
 import { createLogger } from '../../runtime/telemetry/log.ts'
 import type { ReplayFlags, SelectFlags } from '../dlq.ts'
-import { colors, print, printJson, utc, verbose } from '../output.ts'
+import { logLook, print, printJson, verbose } from '../output.ts'
 import { guarded, loadWithDlq, openDeadLetters, selectionOf, UsageError } from './open.ts'
-
-const logLook = (): { pretty: boolean; color: boolean; utc: boolean } => ({
-  pretty: process.stderr.isTTY === true,
-  color: colors(process.stderr),
-  utc: utc(),
-})
 
 const OVERTAKEN =
   'fenced: another replay or discard of this dlq has started. The work of this command so far is kept; the other command does the rest'
@@ -27,7 +21,11 @@ export function replayCommand(file: string, ids: readonly string[], flags: Repla
       throw new UsageError(`the sources of ${file} cannot be written to (${pipeline.sources.map(s => s.type).join(', ')}): write --to step`)
     if (flags.to === 'step' && pipeline.sinks.length === 0)
       throw new UsageError(`every sink of ${file} is switched off: the records would be marked as replayed and written nowhere`)
-    const log = await createLogger({ level: flags.logLevel ?? (verbose() ? 'debug' : 'warn'), ...logLook() })
+    const log = await createLogger({
+      level: flags.logLevel ?? (verbose() ? 'debug' : 'warn'),
+      pretty: process.stderr.isTTY === true,
+      ...logLook(),
+    })
     const box = await openDeadLetters(pipeline, log)
     const lines: string[] = []
     const run = replay({
@@ -69,7 +67,7 @@ export function discardCommand(
     const pipeline = await loadWithDlq(file, flags)
     const selection = selectionOf(flags, pipeline.name, ids)
     if (!isNarrow(selection) && !flags.all) throw new UsageError('specify what to discard: ids, a filter, or --all')
-    const log = await createLogger({ level: 'warn', ...logLook() })
+    const log = await createLogger({ level: 'warn', pretty: process.stderr.isTTY === true, ...logLook() })
     const box = await openDeadLetters(pipeline, log)
     try {
       const count = await discard({ pipeline, box, select: selector(selection), dry: !flags.yes, log })

@@ -73,20 +73,32 @@ const plain = (r: PositionStatus): object => ({
 
 export const cell = (value: unknown): Cell => (typeof value === 'number' ? value : value === undefined ? '-' : JSON.stringify(value))
 
+/** Of a lane and its positions, for the commands that print them. */
+export const COLUMNS = {
+  lane: { head: 'LANE' },
+  group: { head: 'GROUP' },
+  committed: { head: 'COMMITTED', kind: 'position' },
+  checkpoint: { head: 'CHECKPOINT', kind: 'position' },
+  state: { head: 'STATE KEYS', kind: 'count' },
+  first: { head: 'FIRST', kind: 'position' },
+  end: { head: 'END', kind: 'position' },
+  lag: { head: 'LAG', kind: 'count' },
+} satisfies Record<string, Column>
+
 /** Empty columns are left out. */
 export function toTable(rows: readonly PositionStatus[]): string {
   if (rows.length === 0) return ''
   const columns: [Column, (r: PositionStatus) => Cell, boolean][] = [
     [{ head: 'PIPELINE' }, r => r.pipeline, rows.some(r => r.pipeline !== '')],
     [{ head: 'STEP' }, r => r.step, rows.some(r => r.step !== '')],
-    [{ head: 'LANE' }, r => r.lane, true],
-    [{ head: 'GROUP' }, r => r.group ?? '-', true],
-    [{ head: 'COMMITTED', kind: 'position' }, r => cell(r.committed), true],
-    [{ head: 'CHECKPOINT', kind: 'position' }, r => cell(r.checkpoint), rows.some(r => r.checkpoint !== undefined)],
-    [{ head: 'FIRST', kind: 'position' }, r => cell(r.first), verbose()],
-    [{ head: 'END', kind: 'position' }, r => cell(r.end), true],
-    [{ head: 'STATE KEYS', kind: 'count' }, r => r.state, verbose()],
-    [{ head: 'LAG', kind: 'count' }, r => cell(r.lag), true],
+    [COLUMNS.lane, r => r.lane, true],
+    [COLUMNS.group, r => r.group ?? '-', true],
+    [COLUMNS.committed, r => cell(r.committed), true],
+    [COLUMNS.checkpoint, r => cell(r.checkpoint), rows.some(r => r.checkpoint !== undefined)],
+    [COLUMNS.first, r => cell(r.first), verbose()],
+    [COLUMNS.end, r => cell(r.end), true],
+    [COLUMNS.state, r => r.state, verbose()],
+    [COLUMNS.lag, r => cell(r.lag), true],
   ]
   const shown = columns.filter(([, , show]) => show)
   return table(

@@ -6,7 +6,7 @@ import { planReset, type ResetPlan, type Target } from '../../operations/reset.t
 import { storeOf } from '../../operations/position-status.ts'
 import { print, printJson } from '../output.ts'
 import { table } from '../table.ts'
-import { cell } from '../lag/run.ts'
+import { cell, COLUMNS as c } from '../lag/run.ts'
 import { loadAll } from '../load.ts'
 import type { ResetFlags } from '../offsets.ts'
 
@@ -95,13 +95,6 @@ const plain = ({ lane, committed, checkpoint, state, to, refused }: ResetPlan['m
 
 const toTable = ({ moves }: ResetPlan): string =>
   table(
-    [
-      { head: 'LANE' },
-      { head: 'GROUP' },
-      { head: 'COMMITTED', kind: 'position' },
-      { head: 'CHECKPOINT', kind: 'position' },
-      { head: 'STATE KEYS', kind: 'count' },
-      { head: 'TO', kind: 'position' },
-    ],
+    [c.lane, c.group, c.committed, c.checkpoint, c.state, { head: 'TO', kind: 'position' }],
     moves.map(m => [m.lane.id, m.lane.group ?? '-', cell(m.committed), cell(m.checkpoint), m.state, m.to]),
   )

@@ -1,7 +1,7 @@
 import { EXIT } from '../../kit/exit-codes.ts'
 import { print, printJson } from '../output.ts'
 import { table } from '../table.ts'
-import { cell } from '../lag/run.ts'
+import { cell, COLUMNS as c } from '../lag/run.ts'
 import { loadAll } from '../load.ts'
 import type { OffsetsFlags } from '../offsets.ts'
 import { type PositionStatus, positionStatus, positionStatuses } from '../../operations/position-status.ts'
@@ -16,16 +16,7 @@ export async function show(file: string | undefined, flags: OffsetsFlags): Promi
   else
     print(
       table(
-        [
-          { head: 'LANE' },
-          { head: 'GROUP' },
-          { head: 'COMMITTED', kind: 'position' },
-          { head: 'CHECKPOINT', kind: 'position' },
-          { head: 'STATE KEYS', kind: 'count' },
-          { head: 'FIRST', kind: 'position' },
-          { head: 'END', kind: 'position' },
-          { head: 'LAG', kind: 'count' },
-        ],
+        [c.lane, c.group, c.committed, c.checkpoint, c.state, c.first, c.end, c.lag],
         rows.map(r => [r.lane, r.group ?? '-', cell(r.committed), cell(r.checkpoint), r.state, cell(r.first), cell(r.end), cell(r.lag)]),
       ),
     )
