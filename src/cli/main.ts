@@ -1,5 +1,5 @@
 /** Entry of the command line. Only the module of the command that runs is loaded: `validate` must not pay for `run`. */
-import { existsSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { Command } from 'commander'
 import '../built-in.ts'
 import { EXIT } from '../kit/exit-codes.ts'
@@ -64,9 +64,9 @@ function obeySignals(): void {
     process.on(signal, () => process.listenerCount(signal) === 1 && process.exit(128 + number))
 }
 
-/** Most calls have none, and start faster without the module. */
+/** Most calls have none, and start faster without the module. A folder of that name is a virtual environment of Python. */
 const hasEnvFile = (argv: readonly string[]): boolean =>
-  existsSync('.env') || argv.some(arg => arg === '--env-file' || arg.startsWith('--env-file='))
+  statSync('.env', { throwIfNoEntry: false })?.isFile() === true || argv.some(arg => arg === '--env-file' || arg.startsWith('--env-file='))
 
 export async function main(argv: readonly string[]): Promise<void> {
   const program = new Command('runner')

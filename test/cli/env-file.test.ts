@@ -1,4 +1,7 @@
 /** Variables from `.env` and `--env-file`, before a command reads its environment. */
+import { execFileSync } from 'node:child_process'
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { startRunner, tempDir } from '../support/runner.ts'
 
@@ -24,6 +27,17 @@ test('.env in the working directory sets missing variables, and their names are 
   expect((await result(['eval', 'env.FIRST'], 0, files, { env: { FIRST: '2' } })).stdout).toBe('"2"\n')
   expect((await result(['eval', 'env.FIRST', '-q'], 0, files)).stderr).toBe('')
   expect((await result(['validate', '--no-plugins', 'p.yaml'], 2, files)).stderr).not.toContain('.env')
+})
+
+test.each([
+  ['a folder, as Python makes it', mkdirSync],
+  ['a pipe', (path: string) => execFileSync('mkfifo', [path])],
+])('.env is not read if it is %s', async (_, make) => {
+  const cwd = tempDir()
+  make(join(cwd, '.env'))
+  const runner = startRunner(['eval', '1 + 1'], { cwd })
+  await runner.exit(0, 20_000)
+  expect(runner.stderr).toBe('')
 })
 
 test('--env-file replaces .env, and can be repeated', async () => {
