@@ -94,7 +94,7 @@ async function load(file: string, options: LoadOptions, found: (pipeline: Pipeli
 /** Topic catalogs are checked, too. For unreadable files, the loader reports the reason. */
 async function isCatalogue(file: string): Promise<boolean> {
   const isFile = await stat(file).then(
-    s => s.isFile(),
+    s => s.isFile() && s.size < 4_000_000,
     () => false,
   )
   const text = isFile ? await readFile(file, 'utf8').catch(() => '') : ''

@@ -1,5 +1,11 @@
 /** Errors that are thrown on purpose. The class decides how the runtime reacts. */
 
+/** Characters of a message: peers put whole values into their errors, and each is logged. */
+const LONGEST = 16_384
+
+const shorten = (message: string): string =>
+  message.length > LONGEST ? `${message.slice(0, LONGEST)}… (${message.length} characters)` : message
+
 /**
  * Base class of all errors that are thrown on purpose. If `retryable` is true, the runtime retries with back-off; otherwise, see the
  * subclasses.
@@ -8,7 +14,7 @@ export class PipelineError extends Error {
   readonly code: string
   readonly retryable: boolean
   constructor(code: string, message: string, options: { cause?: unknown; retryable?: boolean } = {}) {
-    super(message, { cause: options.cause })
+    super(shorten(message), { cause: options.cause })
     this.name = new.target.name
     this.code = code
     this.retryable = options.retryable ?? false

@@ -1,6 +1,6 @@
 /** Records for `runner eval`. */
-import { readFile } from 'node:fs/promises'
-import { text as readAll } from 'node:stream/consumers'
+import { createReadStream } from 'node:fs'
+import { readUpTo } from '../../kit/http/answer.ts'
 import { DEFAULT_DEPTH, EnvironmentError, Message, type Origin, parseJson, PipelineError } from '../../contract/plugin.ts'
 
 export interface RecordsFlags {
@@ -18,9 +18,14 @@ export async function readRecords({ input, value, key }: RecordsFlags): Promise<
   return values.map((each, i) => new Message(each, undefined, Date.now(), undefined, i, origin, null, bytes))
 }
 
+/** All records are in memory together. */
+const MAX = 64 * 1024 * 1024
+
 async function read(file: string): Promise<string> {
   try {
-    return (file === '-' ? await readAll(process.stdin) : await readFile(file, 'utf8')).replace(/^\uFEFF/, '')
+    const bytes = await readUpTo(file === '-' ? process.stdin : createReadStream(file), MAX)
+    if (bytes === undefined) throw new Error('it has more than 64 MiB; use a part of it')
+    return bytes.toString().replace(/^\uFEFF/, '')
   } catch (error) {
     throw new EnvironmentError(`cannot read ${file}: ${(error as Error).message}`, error)
   }

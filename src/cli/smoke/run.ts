@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { connect, type ConnectionConfig, isEmbedded } from '../../connectors/kafka/connect.ts'
 import type { Driver } from '../../connectors/kafka/driver.ts'
 import { EXIT } from '../../kit/exit-codes.ts'
+import { ANSWER_BYTES, readUpTo } from '../../kit/http/answer.ts'
 import { PipelineError } from '../../contract/plugin.ts'
 import { build } from '../../runtime/build.ts'
 import { memoryCheckpoints } from '../../runtime/checkpoints/memory.ts'
@@ -168,7 +169,7 @@ sinks: [{ kafka: { topic: ${output}, keep_partition: true, keep_headers: true } 
     await step('Metrics-server', async () => {
       const url = `http://127.0.0.1:${server.port}`
       const [health, metrics] = await Promise.all(['health', 'metrics'].map(path => fetch(`${url}/${path}`)))
-      const body = await metrics.text()
+      const body = (await readUpTo(metrics.body, 16 * ANSWER_BYTES))?.toString() ?? ''
       if (!health.ok || !metrics.ok) throw new Wrong(`/health ${health.status}, /metrics ${metrics.status}`)
       const published = new RegExp(`^kafka_messages_published_total\\{.*topic="${output}".*\\} ${COUNT}$`, 'm')
       if (!published.test(body)) throw new Wrong(`kafka_messages_published_total of ${output} is not ${COUNT}`)

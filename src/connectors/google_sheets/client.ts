@@ -4,6 +4,8 @@
  */
 import type { sheets_v4 } from '@googleapis/sheets'
 import { ConnectionError, DataError, EnvironmentError } from '../../contract/plugin.ts'
+import { ANSWER_BYTES } from '../../kit/http/answer.ts'
+import { limits } from '../../kit/limits.ts'
 import { needsPackage } from '../../kit/optional-package.ts'
 import { type TlsAdvice, tlsError, tlsFailure } from '../../kit/tls-failure.ts'
 
@@ -45,10 +47,18 @@ export async function sheetsClient(options: ClientOptions): Promise<SheetsClient
     import('p-queue'),
   ])
   const authorised =
-    options.accessToken === '' ? new auth.GoogleAuth({ keyFile: options.credentials || undefined, scopes: [SCOPE] }) : new auth.OAuth2()
+    options.accessToken === ''
+      ? new auth.GoogleAuth({
+          keyFile: options.credentials || undefined,
+          scopes: [SCOPE],
+          clientOptions: { transporterOptions: { maxContentLength: ANSWER_BYTES } },
+        })
+      : new auth.OAuth2()
   if (authorised instanceof auth.OAuth2) authorised.setCredentials({ access_token: options.accessToken })
   // The retries of the library would post twice: this sink decides whether a call may be repeated.
-  const api = sheets({ version: 'v4', auth: authorised, rootUrl: options.endpoint, retry: false, timeout: options.timeout })
+  // A column of a sheet may be long.
+  const maxContentLength = limits().input
+  const api = sheets({ version: 'v4', auth: authorised, rootUrl: options.endpoint, retry: false, timeout: options.timeout, maxContentLength })
   const pace = new Queue({ intervalCap: options.requestsPerMinute, interval: 60_000, strict: true })
   const call = <T>(request: () => Promise<{ data: T }>): Promise<T> => pace.add(async () => (await request()).data)
   /** Tab ids of a spreadsheet, by name. */
@@ -168,6 +178,8 @@ function classify(error: unknown, spreadsheet: string, what: 'read' | 'write'): 
   const status = given.response?.status ?? given.status
   const text = `Google Sheets, spreadsheet ${spreadsheet}: ${given.message.replace(/\.$/, '')}`
   const failure = status === undefined ? tlsFailure(error, TLS) : undefined
+  if (what === 'read' && /over limit: \d+$/.test(text))
+    return new EnvironmentError(`${text} bytes; raise limits.input, or continue in another spreadsheet`, error)
   // Before the request was sent.
   if (failure !== undefined) return tlsError(`Google Sheets, spreadsheet ${spreadsheet}`, failure, error)
   if (status === undefined || status >= 500 || status === 408)

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { RunnerStatusSourceConfig } from '../../generated/config-types.ts'
 import { defineSource, Message, type Origin, type CheckResult, type CheckContext } from '../../contract/plugin.ts'
+import { readJson } from '../../kit/http/answer.ts'
 import { statusOfAll } from '../../kit/pipeline-status.ts'
 import schema from './source.schema.json' with { type: 'json' }
 
@@ -87,7 +88,9 @@ interface Answer {
 async function ask(url: string, timeout: number, signal: AbortSignal): Promise<Answer[]> {
   try {
     const response = await fetch(new URL('/ready', url), { signal: AbortSignal.any([signal, AbortSignal.timeout(timeout)]) })
-    const { pipelines } = (await response.json()) as { pipelines: { pipeline: string; problems: string[] }[] }
+    const { pipelines } = ((await readJson(response)) ?? {}) as { pipelines?: { pipeline: string; problems: string[] }[] }
+    if (!Array.isArray(pipelines) || !pipelines.every(p => Array.isArray(p?.problems)))
+      throw new Error(`${url} answers ${response.status}, without the status of a runner: check the URL`)
     return pipelines.map(({ pipeline, problems }) => ({ url, pipeline, status: problems.length === 0 ? 'ok' : 'not_ready', problems }))
   } catch (error) {
     signal.throwIfAborted()

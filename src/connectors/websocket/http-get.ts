@@ -2,6 +2,7 @@
 import { get as httpGetPlain } from 'node:http'
 import { get as httpGetTls } from 'node:https'
 import { ConnectionError } from '../../contract/plugin.ts'
+import { readUpTo } from '../../kit/http/answer.ts'
 import { type TlsAdvice, TLS_KEYS, tlsError, tlsFailure } from '../../kit/tls-failure.ts'
 import type { TlsOptions } from './tls.ts'
 
@@ -55,22 +56,15 @@ export function httpGet(url: string, { headers, tls, timeout, maxSize, signal }:
     }
     const get = url.startsWith('https:') ? httpGetTls : httpGetPlain
     const request = get(url, { ...tls, headers, signal: bounded }, response => {
-      const chunks: Buffer[] = []
-      let size = 0
-      response.on('data', (chunk: Buffer) => {
-        size += chunk.length
-        chunks.push(chunk)
-        if (size > maxSize) response.destroy(new ConnectionError(`the response is larger than ${maxSize} bytes`))
-      })
-      response.on('error', fail)
-      response.on('end', () => {
-        const body = Buffer.concat(chunks)
+      const answered = (body: Buffer | undefined): void => {
+        if (body === undefined) return fail(new ConnectionError(`the response is larger than ${maxSize} bytes`))
         const status = response.statusCode ?? 0
         if (status === 200) return resolve({ body, date: Date.parse(response.headers.date ?? '') })
         const after = Number(response.headers['retry-after'])
         const text = body.toString('utf8', 0, 200).replaceAll(/\s+/g, ' ')
         fail(new StatusError(`HTTP ${status} ${response.statusMessage}: ${text}`, status, Number.isFinite(after) ? after * 1000 : 0))
-      })
+      }
+      readUpTo(response, maxSize).then(answered, fail)
     })
     request.on('error', fail)
   })

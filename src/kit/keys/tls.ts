@@ -1,6 +1,6 @@
 /** The TLS keys of a connector: one set of names, one check, one way to read the files. */
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { type ConfigProblem, EnvironmentError } from '../../contract/plugin.ts'
 
 /** Paths of PEM files from the shared TLS keys; an empty text: not set. */
@@ -54,6 +54,8 @@ function read(c: TlsFiles, property: 'tls_ca' | 'tls_cert' | 'tls_key'): Buffer 
   const path = c[property]
   if (path === '') return undefined
   try {
+    // Reading a pipe could wait forever.
+    if (!statSync(path).isFile()) throw new Error(`${path} is not a file`)
     return readFileSync(path)
   } catch (error) {
     throw new EnvironmentError(`cannot read ${property}: ${(error as Error).message}`, error)

@@ -2,7 +2,7 @@
  * A format file maps message fields of an exchange to tickers and order books.
  * The file is checked completely when it is read; errors have their line.
  */
-import { readFileSync } from 'node:fs'
+import { readRegular } from '../../kit/read-regular.ts'
 import { parseText } from '../../config/parse.ts'
 import { Problems } from '../../config/problems.ts'
 import { suggest } from '../../kit/text/suggest.ts'
@@ -62,10 +62,11 @@ const PATH = /^(\$key|\$time|(\$\.)?[^\s.$]+(\.[^\s.$]+)*)$/
 export function readFormat(file: string): { format?: ExchangeFormat; problems: FormatProblem[] } {
   let text: string
   try {
-    text = readFileSync(file, 'utf8')
+    text = readRegular(file).toString()
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    return { problems: [{ message: `${file}: ${code === 'ENOENT' ? 'does not exist' : `cannot be read (${code})`}` }] }
+    const { code, message } = error as NodeJS.ErrnoException
+    const why = code === undefined ? message : `${file}: ${code === 'ENOENT' ? 'does not exist' : `cannot be read (${code})`}`
+    return { problems: [{ message: why }] }
   }
   const problems = new Problems()
   const root = parseText(new SourceText(file, text), problems)

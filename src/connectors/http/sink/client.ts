@@ -1,6 +1,7 @@
 /** Sends requests and classifies responses: accepted, rejected, retry later, wrong configuration. */
 import type { HttpSinkConfig } from '../../../generated/config-types.ts'
 import { ConnectionError, type Context, EnvironmentError } from '../../../contract/plugin.ts'
+import { ANSWER_BYTES, readUpTo } from '../../../kit/http/answer.ts'
 import { closedFailure, tlsError, tlsFailure } from '../../../kit/tls-failure.ts'
 import { bodyOf, idempotencyKey, type Parcel } from './parcels.ts'
 import { adviceFor, EXPECTS_TLS, meaningOf, statusesOfRecords } from './statuses.ts'
@@ -18,8 +19,8 @@ export type Outcome =
   /** Rejected as a whole, permanently. */
   | { readonly ok: false; readonly problem: string }
 
-/** Bytes of a response that are evaluated. */
-const ANSWER_BYTES = 4 * 1024 * 1024
+/** Bytes of a response that lists rejected rows. The connection of a longer one is closed, and the response counts by its status. */
+const LONGEST = 4 * ANSWER_BYTES
 /** Characters of the response in an error message. */
 const SHOWN = 300
 /** Upper limit for the delay that a service may request, ms. */
@@ -79,7 +80,7 @@ export class Client {
       })
       status = response.status
       after = response.headers.get('retry-after')
-      text = await read(response)
+      text = (await readUpTo(response.body, LONGEST))?.toString() ?? ''
       if (status >= 300 && status < 400)
         throw new EnvironmentError(
           `${host} redirects (${status}) to ${response.headers.get('location') ?? 'an unknown location'}: set url to the new location`,
@@ -154,17 +155,6 @@ function rejectedRows(text: string, rows: number): Rejected[] | undefined {
     index: r.index as number,
     message: typeof r.message === 'string' ? r.message.slice(0, SHOWN) : 'the service gave no reason',
   }))
-}
-
-/** Reads to the end, so that the connection can be reused. */
-async function read(response: Response): Promise<string> {
-  const chunks: Uint8Array[] = []
-  let size = 0
-  for await (const chunk of response.body ?? []) {
-    size += chunk.length
-    if (size <= ANSWER_BYTES) chunks.push(chunk)
-  }
-  return Buffer.concat(chunks).toString()
 }
 
 /** Seconds or a date; ms. */

@@ -2,6 +2,7 @@
 import { ConnectionError, EnvironmentError } from '../../../contract/plugin.ts'
 import type { ConnectionConfig } from '../connect.ts'
 import { monotonic } from '../../../kit/clock.ts'
+import { readJson } from '../../../kit/http/answer.ts'
 import { type TlsAdvice, tlsError, tlsFailure } from '../../../kit/tls-failure.ts'
 
 export function saslOptions(c: ConnectionConfig): object {
@@ -60,6 +61,7 @@ function clientCredentials(c: ConnectionConfig): () => Promise<{ value: string }
     const body = new URLSearchParams({ grant_type: 'client_credentials', ...(c.sasl_oauth_scope ? { scope: c.sasl_oauth_scope } : {}) })
     const authorization = `Basic ${Buffer.from(`${encodeURIComponent(c.sasl_username)}:${encodeURIComponent(c.sasl_password)}`).toString('base64')}`
     let response: Response
+    let answer: unknown
     try {
       response = await fetch(c.sasl_oauth_token_url, {
         method: 'POST',
@@ -67,6 +69,7 @@ function clientCredentials(c: ConnectionConfig): () => Promise<{ value: string }
         body,
         signal: AbortSignal.timeout(10_000),
       })
+      answer = await readJson(response)
     } catch (error) {
       const failure = tlsFailure(error, TOKEN_TLS)
       if (failure !== undefined) throw tlsError(`cannot get a token from ${c.sasl_oauth_token_url}`, failure, error)
@@ -76,9 +79,9 @@ function clientCredentials(c: ConnectionConfig): () => Promise<{ value: string }
       const text = `${c.sasl_oauth_token_url} returned no token: HTTP ${response.status}`
       throw response.status >= 500 ? new ConnectionError(text) : new EnvironmentError(`${text}; check sasl_username and sasl_password`)
     }
-    const answer = (await response.json()) as { access_token?: string; expires_in?: number }
-    if (typeof answer.access_token !== 'string') throw new EnvironmentError(`${c.sasl_oauth_token_url} returned no access_token`)
-    token = { value: answer.access_token, until: monotonic() + (answer.expires_in ?? 300) * 800 }
+    const { access_token, expires_in } = (answer ?? {}) as { access_token?: unknown; expires_in?: unknown }
+    if (typeof access_token !== 'string') throw new EnvironmentError(`${c.sasl_oauth_token_url} returned no access_token`)
+    token = { value: access_token, until: monotonic() + (Number(expires_in ?? 300) || 0) * 800 }
     return token
   }
 }
