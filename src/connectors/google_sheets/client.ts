@@ -58,7 +58,14 @@ export async function sheetsClient(options: ClientOptions): Promise<SheetsClient
   // The retries of the library would post twice: this sink decides whether a call may be repeated.
   // A column of a sheet may be long.
   const maxContentLength = limits().input
-  const api = sheets({ version: 'v4', auth: authorised, rootUrl: options.endpoint, retry: false, timeout: options.timeout, maxContentLength })
+  const api = sheets({
+    version: 'v4',
+    auth: authorised,
+    rootUrl: options.endpoint,
+    retry: false,
+    timeout: options.timeout,
+    maxContentLength,
+  })
   const pace = new Queue({ intervalCap: options.requestsPerMinute, interval: 60_000, strict: true })
   const call = <T>(request: () => Promise<{ data: T }>): Promise<T> => pace.add(async () => (await request()).data)
   /** Tab ids of a spreadsheet, by name. */
