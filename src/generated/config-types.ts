@@ -413,15 +413,15 @@ export interface KafkaSourceConfig {
    */
   security_protocol: 'PLAINTEXT' | 'SSL' | 'SASL_PLAINTEXT' | 'SASL_SSL'
   /**
-   * Authentication method, with SASL_PLAINTEXT and SASL_SSL. OAUTHBEARER needs `sasl_oauth_token` or `sasl_oauth_token_url` (client-credentials grant). GSSAPI (Kerberos) and AWS_MSK_IAM are not supported; on Amazon MSK, use SCRAM-SHA-512 or a client certificate (`tls_cert`, `tls_key`).
+   * Authentication method, with SASL_PLAINTEXT and SASL_SSL. OAUTHBEARER needs `sasl_oauth_token` or `sasl_oauth_token_url` (client-credentials grant). AWS_MSK_IAM is the IAM login of Amazon MSK, with the credentials of the environment or of `~/.aws/credentials`. GSSAPI (Kerberos) is not supported.
    */
-  sasl_mechanism: 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512' | 'OAUTHBEARER'
+  sasl_mechanism: 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512' | 'OAUTHBEARER' | 'AWS_MSK_IAM'
   /**
-   * User name. With OAUTHBEARER and `sasl_oauth_token_url`: the client id.
+   * User name. With OAUTHBEARER and `sasl_oauth_token_url`: the client id. With AWS_MSK_IAM: the access key, if it is not taken from the environment.
    */
   sasl_username: string
   /**
-   * Password. With OAUTHBEARER and `sasl_oauth_token_url`: the client secret.
+   * Password. With OAUTHBEARER and `sasl_oauth_token_url`: the client secret. With AWS_MSK_IAM: the secret key.
    */
   sasl_password: string
   /**
@@ -436,6 +436,10 @@ export interface KafkaSourceConfig {
    * OAUTHBEARER: scope to request from the token URL.
    */
   sasl_oauth_scope: string
+  /**
+   * AWS_MSK_IAM: region of the cluster; by default, the one in the broker addresses.
+   */
+  sasl_aws_region: string
   /**
    * TLS: file with the CA certificates (PEM) that signed the server's certificate. Empty: the CAs that Node.js trusts.
    */
@@ -1720,15 +1724,15 @@ export interface RepartitionConfig {
    */
   security_protocol: 'PLAINTEXT' | 'SSL' | 'SASL_PLAINTEXT' | 'SASL_SSL'
   /**
-   * Authentication method, with SASL_PLAINTEXT and SASL_SSL. OAUTHBEARER needs `sasl_oauth_token` or `sasl_oauth_token_url` (client-credentials grant). GSSAPI (Kerberos) and AWS_MSK_IAM are not supported; on Amazon MSK, use SCRAM-SHA-512 or a client certificate (`tls_cert`, `tls_key`).
+   * Authentication method, with SASL_PLAINTEXT and SASL_SSL. OAUTHBEARER needs `sasl_oauth_token` or `sasl_oauth_token_url` (client-credentials grant). AWS_MSK_IAM is the IAM login of Amazon MSK, with the credentials of the environment or of `~/.aws/credentials`. GSSAPI (Kerberos) is not supported.
    */
-  sasl_mechanism: 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512' | 'OAUTHBEARER'
+  sasl_mechanism: 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512' | 'OAUTHBEARER' | 'AWS_MSK_IAM'
   /**
-   * User name. With OAUTHBEARER and `sasl_oauth_token_url`: the client id.
+   * User name. With OAUTHBEARER and `sasl_oauth_token_url`: the client id. With AWS_MSK_IAM: the access key, if it is not taken from the environment.
    */
   sasl_username: string
   /**
-   * Password. With OAUTHBEARER and `sasl_oauth_token_url`: the client secret.
+   * Password. With OAUTHBEARER and `sasl_oauth_token_url`: the client secret. With AWS_MSK_IAM: the secret key.
    */
   sasl_password: string
   /**
@@ -1743,6 +1747,10 @@ export interface RepartitionConfig {
    * OAUTHBEARER: scope to request from the token URL.
    */
   sasl_oauth_scope: string
+  /**
+   * AWS_MSK_IAM: region of the cluster; by default, the one in the broker addresses.
+   */
+  sasl_aws_region: string
   /**
    * TLS: file with the CA certificates (PEM) that signed the server's certificate. Empty: the CAs that Node.js trusts.
    */
@@ -2370,15 +2378,15 @@ export interface KafkaSinkConfig {
    */
   security_protocol: 'PLAINTEXT' | 'SSL' | 'SASL_PLAINTEXT' | 'SASL_SSL'
   /**
-   * Authentication method, with SASL_PLAINTEXT and SASL_SSL. OAUTHBEARER needs `sasl_oauth_token` or `sasl_oauth_token_url` (client-credentials grant). GSSAPI (Kerberos) and AWS_MSK_IAM are not supported; on Amazon MSK, use SCRAM-SHA-512 or a client certificate (`tls_cert`, `tls_key`).
+   * Authentication method, with SASL_PLAINTEXT and SASL_SSL. OAUTHBEARER needs `sasl_oauth_token` or `sasl_oauth_token_url` (client-credentials grant). AWS_MSK_IAM is the IAM login of Amazon MSK, with the credentials of the environment or of `~/.aws/credentials`. GSSAPI (Kerberos) is not supported.
    */
-  sasl_mechanism: 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512' | 'OAUTHBEARER'
+  sasl_mechanism: 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512' | 'OAUTHBEARER' | 'AWS_MSK_IAM'
   /**
-   * User name. With OAUTHBEARER and `sasl_oauth_token_url`: the client id.
+   * User name. With OAUTHBEARER and `sasl_oauth_token_url`: the client id. With AWS_MSK_IAM: the access key, if it is not taken from the environment.
    */
   sasl_username: string
   /**
-   * Password. With OAUTHBEARER and `sasl_oauth_token_url`: the client secret.
+   * Password. With OAUTHBEARER and `sasl_oauth_token_url`: the client secret. With AWS_MSK_IAM: the secret key.
    */
   sasl_password: string
   /**
@@ -2393,6 +2401,10 @@ export interface KafkaSinkConfig {
    * OAUTHBEARER: scope to request from the token URL.
    */
   sasl_oauth_scope: string
+  /**
+   * AWS_MSK_IAM: region of the cluster; by default, the one in the broker addresses.
+   */
+  sasl_aws_region: string
   /**
    * TLS: file with the CA certificates (PEM) that signed the server's certificate. Empty: the CAs that Node.js trusts.
    */

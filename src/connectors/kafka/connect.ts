@@ -39,6 +39,10 @@ const addresses = (brokers: string): string[] =>
 export const scopeOf = ({ brokers }: Pick<ConnectionConfig, 'brokers'>): string =>
   isEmbedded(brokers) ? `embedded:${embeddedPath(brokers)}` : `kafka:${addresses(brokers).join(',')}`
 
+/** As set, or as in the names of Amazon's brokers; an empty text: unknown. */
+export const awsRegion = (c: Pick<ConnectionConfig, 'brokers' | 'sasl_aws_region'>): string =>
+  c.sasl_aws_region || (/\.kafka(?:-serverless)?\.([a-z0-9-]+)\.amazonaws\.com/.exec(c.brokers)?.[1] ?? '')
+
 /** Checks of the connection settings that the schema cannot express. */
 export function validateConnection(c: ConnectionConfig): ConfigProblem[] {
   const problems: ConfigProblem[] = []
@@ -57,7 +61,12 @@ export function validateConnection(c: ConnectionConfig): ConfigProblem[] {
       )
   }
   if (c.security_protocol.startsWith('SASL')) {
-    if (c.sasl_mechanism !== 'OAUTHBEARER') {
+    if (c.sasl_mechanism === 'AWS_MSK_IAM') {
+      if (c.security_protocol !== 'SASL_SSL') add('security_protocol', 'must be SASL_SSL: Amazon MSK accepts IAM logins over TLS only', 'SASL_SSL')
+      if (awsRegion(c) === '') add('sasl_aws_region', 'must be set for AWS_MSK_IAM: the broker addresses do not contain the region, for example eu-west-1')
+      if ((c.sasl_username === '') !== (c.sasl_password === ''))
+        add(c.sasl_username === '' ? 'sasl_username' : 'sasl_password', 'set access key (sasl_username) and secret key (sasl_password), or neither')
+    } else if (c.sasl_mechanism !== 'OAUTHBEARER') {
       if (c.sasl_username === '') add('sasl_username', `must be set for ${c.sasl_mechanism}`)
       if (c.sasl_password === '') add('sasl_password', `must be set for ${c.sasl_mechanism}`)
     } else if (c.sasl_oauth_token === '' && c.sasl_oauth_token_url === '') {

@@ -13,13 +13,13 @@ import { makeCa, makeCertificate } from '../../support/certificates.ts'
 import { type KafkaServer, startKafka } from '../../support/servers/kafka.ts'
 import { freePorts } from '../../support/servers/ports.ts'
 import { sourceConfig } from './config.ts'
-import { java } from './java.ts'
+import { compileJava, java } from './java.ts'
 import { testLog } from './make.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'kafka-tls-'))
 const path = (name: string): string => join(dir, name)
 let kafka: KafkaServer
-let ports: { sasl: number; saslTls: number; tls: number }
+let ports: { sasl: number; saslTls: number; tls: number; iam: number }
 let tokens: Server
 
 function makeCertificates(): void {
@@ -31,9 +31,10 @@ function makeCertificates(): void {
 
 beforeAll(async () => {
   makeCertificates()
-  const [plain, controller, sasl, saslTls, tls] = await freePorts(5)
-  ports = { sasl, saslTls, tls }
-  const at = { PLAINTEXT: plain, LOGIN: sasl, SECURE: saslTls, TLS: tls }
+  await compileJava('Iam.java', dir)
+  const [plain, controller, sasl, saslTls, tls, iam] = await freePorts(6)
+  ports = { sasl, saslTls, tls, iam }
+  const at = { PLAINTEXT: plain, LOGIN: sasl, SECURE: saslTls, TLS: tls, IAM: iam }
   const addresses = Object.entries(at).map(([name, port]) => `${name}://127.0.0.1:${port}`)
   const plainLogin = 'org.apache.kafka.common.security.plain.PlainLoginModule required user_alice="right";'
   const scramLogin = 'org.apache.kafka.common.security.scram.ScramLoginModule required;'
@@ -45,14 +46,20 @@ beforeAll(async () => {
     [`listener.name.${listener}.scram-sha-512.sasl.jaas.config`, scramLogin],
     [`listener.name.${listener}.oauthbearer.sasl.jaas.config`, tokenLogin],
   ])
+  logins.push(
+    ['listener.name.iam.sasl.enabled.mechanisms', 'OAUTHBEARER'],
+    ['listener.name.iam.oauthbearer.sasl.jaas.config', tokenLogin],
+    ['listener.name.iam.oauthbearer.sasl.server.callback.handler.class', 'Iam'],
+  )
   kafka = await startKafka({
     port: plain,
+    classes: dir,
     properties: {
       listeners: [...addresses, `CONTROLLER://127.0.0.1:${controller}`].join(),
       'advertised.listeners': addresses.join(),
       'controller.quorum.voters': `1@127.0.0.1:${controller}`,
       'inter.broker.listener.name': 'PLAINTEXT',
-      'listener.security.protocol.map': 'CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,LOGIN:SASL_PLAINTEXT,SECURE:SASL_SSL,TLS:SSL',
+      'listener.security.protocol.map': 'CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,LOGIN:SASL_PLAINTEXT,SECURE:SASL_SSL,TLS:SSL,IAM:SASL_SSL',
       'ssl.keystore.type': 'PEM',
       'ssl.keystore.location': path('keystore.pem'),
       'ssl.truststore.type': 'PEM',
@@ -168,6 +175,15 @@ test('OAUTHBEARER gets tokens from a token URL', async () => {
   expect(wrong.message).toMatch(/returned no token: HTTP 401/)
   const bad = await refused(config({ ...login('OAUTHBEARER', '', ''), sasl_oauth_token: 'no.token.' }))
   expect(bad).toBeInstanceOf(EnvironmentError)
+})
+
+test('AWS_MSK_IAM sends a signed URL as the token', async () => {
+  const iam = (sasl_username: string) =>
+    secure({ brokers: `127.0.0.1:${ports.iam}`, sasl_mechanism: 'AWS_MSK_IAM', sasl_aws_region: 'eu-west-1', sasl_username })
+  await works(iam('AKID'))
+  const wrong = await refused(iam('wrong'))
+  expect(wrong).toBeInstanceOf(EnvironmentError)
+  expect(wrong.message).toMatch(/does not accept the OAUTHBEARER token: .*invalid_token.*; check the AWS credentials, their IAM policy/)
 })
 
 test('TLS with credentials works, and certificates are verified', async () => {

@@ -23,6 +23,8 @@ export interface KafkaOptions {
   version?: string
   /** Brokers of one cluster have the same; default: a cluster of its own. */
   clusterId?: string
+  /** Folder with classes that the settings name. */
+  classes?: string
   /** JVM flags; the default starts fast and stays small. */
   jvm?: readonly string[]
   say?: (line: string) => void
@@ -69,6 +71,7 @@ class Broker implements KafkaServer {
   readonly port: number
   private readonly lib: string
   private readonly jvm: readonly string[]
+  private readonly classes: string | undefined
   private readonly dir: string
   private readonly clusterId: string
   private readonly nodeId: string | number
@@ -78,6 +81,7 @@ class Broker implements KafkaServer {
   constructor(lib: string, options: KafkaOptions, [free, controller]: number[]) {
     this.lib = lib
     this.jvm = options.jvm ?? SMALL_JVM
+    this.classes = options.classes
     this.port = options.port ?? free
     this.brokers = `127.0.0.1:${options.advertisedPort ?? this.port}`
     this.clusterId = options.clusterId ?? newId()
@@ -131,9 +135,11 @@ class Broker implements KafkaServer {
 
   async start(): Promise<void> {
     const archive = classArchive(this.lib)
-    await this.process.start('java', [...this.jvm, ...archive.flags, '-cp', `${this.lib}/*`, 'kafka.Kafka', this.settings])
+    const path = this.classes === undefined ? `${this.lib}/*` : `${this.lib}/*:${this.classes}`
+    await this.process.start('java', [...this.jvm, ...archive.flags, '-cp', path, 'kafka.Kafka', this.settings])
     await brokerReady(this.port, START_TIMEOUT, () => this.process.ended)
-    await archive.make(this.pid)
+    // The archive of all brokers has no other classes.
+    if (this.classes === undefined) await archive.make(this.pid)
   }
 
   async stop(): Promise<void> {

@@ -1,15 +1,17 @@
 /** kafkajs' `sasl` object from our settings. */
 import { ConnectionError, EnvironmentError } from '../../../contract/plugin.ts'
-import type { ConnectionConfig } from '../connect.ts'
+import { awsRegion, type ConnectionConfig } from '../connect.ts'
 import { monotonic } from '../../../kit/clock.ts'
 import { readJson } from '../../../kit/http/answer.ts'
 import { type TlsAdvice, tlsError, tlsFailure } from '../../../kit/tls-failure.ts'
 
 export function saslOptions(c: ConnectionConfig): object {
+  if (c.sasl_mechanism === 'AWS_MSK_IAM')
+    return { mechanism: 'oauthbearer', authenticationProvider: bearer(msk(c), 'the AWS credentials, their IAM policy, the region and the clock') }
   if (c.sasl_mechanism !== 'OAUTHBEARER')
     return { mechanism: c.sasl_mechanism.toLowerCase(), username: c.sasl_username, password: c.sasl_password }
   const token = c.sasl_oauth_token_url === '' ? async () => ({ value: c.sasl_oauth_token }) : clientCredentials(c)
-  return { mechanism: 'oauthbearer', authenticationProvider: bearer(token) }
+  return { mechanism: 'oauthbearer', authenticationProvider: bearer(token, 'sasl_oauth_token') }
 }
 
 interface Exchange {
@@ -21,7 +23,7 @@ interface Exchange {
 
 /** kafkajs' own OAUTHBEARER accepts any response; a broker rejects a token with a response that contains the reason (RFC 7628, 3.2.2). */
 const bearer =
-  (token: () => Promise<{ value: string }>) =>
+  (token: () => Promise<{ value: string }>, checked: string) =>
   ({ saslAuthenticate }: Exchange) => ({
     async authenticate(): Promise<void> {
       const { value } = await token()
@@ -37,12 +39,17 @@ const bearer =
             const text = bytes?.toString() ?? ''
             const refusal = text.indexOf('{')
             if (refusal >= 0)
-              throw new EnvironmentError(`the broker does not accept the OAUTHBEARER token: ${text.slice(refusal)}; check sasl_oauth_token`)
+              throw new EnvironmentError(`the broker does not accept the OAUTHBEARER token: ${text.slice(refusal)}; check ${checked}`)
           },
         },
       })
     },
   })
+
+const msk = (c: ConnectionConfig) => async (): Promise<{ value: string }> => {
+  const { awsCredentials, mskToken } = await import('./aws.ts')
+  return { value: mskToken(awsRegion(c), awsCredentials(c), Date.now()) }
+}
 
 /** Uses Node's fetch; the TLS settings apply to the brokers only. */
 const TOKEN_TLS: TlsAdvice = {
