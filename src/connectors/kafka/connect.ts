@@ -62,10 +62,15 @@ export function validateConnection(c: ConnectionConfig): ConfigProblem[] {
   }
   if (c.security_protocol.startsWith('SASL')) {
     if (c.sasl_mechanism === 'AWS_MSK_IAM') {
-      if (c.security_protocol !== 'SASL_SSL') add('security_protocol', 'must be SASL_SSL: Amazon MSK accepts IAM logins over TLS only', 'SASL_SSL')
-      if (awsRegion(c) === '') add('sasl_aws_region', 'must be set for AWS_MSK_IAM: the broker addresses do not contain the region, for example eu-west-1')
+      if (c.security_protocol !== 'SASL_SSL')
+        add('security_protocol', 'must be SASL_SSL: Amazon MSK accepts IAM logins over TLS only', 'SASL_SSL')
+      if (awsRegion(c) === '')
+        add('sasl_aws_region', 'must be set for AWS_MSK_IAM: the broker addresses do not contain the region, for example eu-west-1')
       if ((c.sasl_username === '') !== (c.sasl_password === ''))
-        add(c.sasl_username === '' ? 'sasl_username' : 'sasl_password', 'set access key (sasl_username) and secret key (sasl_password), or neither')
+        add(
+          c.sasl_username === '' ? 'sasl_username' : 'sasl_password',
+          'set access key (sasl_username) and secret key (sasl_password), or neither',
+        )
     } else if (c.sasl_mechanism !== 'OAUTHBEARER') {
       if (c.sasl_username === '') add('sasl_username', `must be set for ${c.sasl_mechanism}`)
       if (c.sasl_password === '') add('sasl_password', `must be set for ${c.sasl_mechanism}`)

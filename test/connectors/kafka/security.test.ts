@@ -59,7 +59,8 @@ beforeAll(async () => {
       'advertised.listeners': addresses.join(),
       'controller.quorum.voters': `1@127.0.0.1:${controller}`,
       'inter.broker.listener.name': 'PLAINTEXT',
-      'listener.security.protocol.map': 'CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,LOGIN:SASL_PLAINTEXT,SECURE:SASL_SSL,TLS:SSL,IAM:SASL_SSL',
+      'listener.security.protocol.map':
+        'CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,LOGIN:SASL_PLAINTEXT,SECURE:SASL_SSL,TLS:SSL,IAM:SASL_SSL',
       'ssl.keystore.type': 'PEM',
       'ssl.keystore.location': path('keystore.pem'),
       'ssl.truststore.type': 'PEM',

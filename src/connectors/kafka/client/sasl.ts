@@ -7,7 +7,10 @@ import { type TlsAdvice, tlsError, tlsFailure } from '../../../kit/tls-failure.t
 
 export function saslOptions(c: ConnectionConfig): object {
   if (c.sasl_mechanism === 'AWS_MSK_IAM')
-    return { mechanism: 'oauthbearer', authenticationProvider: bearer(msk(c), 'the AWS credentials, their IAM policy, the region and the clock') }
+    return {
+      mechanism: 'oauthbearer',
+      authenticationProvider: bearer(msk(c), 'the AWS credentials, their IAM policy, the region and the clock'),
+    }
   if (c.sasl_mechanism !== 'OAUTHBEARER')
     return { mechanism: c.sasl_mechanism.toLowerCase(), username: c.sasl_username, password: c.sasl_password }
   const token = c.sasl_oauth_token_url === '' ? async () => ({ value: c.sasl_oauth_token }) : clientCredentials(c)
