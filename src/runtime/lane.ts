@@ -18,6 +18,7 @@
  */
 import {
   type Batch,
+  ConnectionError,
   EnvironmentError,
   FencedError,
   type LaneInfo,
@@ -107,6 +108,8 @@ export class Lane {
   private lastTick: number
   /** `clock.monotonic()` of the last time the lane was fenced. */
   private fencedAt: number | undefined
+  /** The source has reported the lane as its own. */
+  private leased = false
   /** Aborted by `drop`: ends the wait for the peer of a transform. */
   private readonly dropped = new AbortController()
 
@@ -447,15 +450,29 @@ export class Lane {
       return await this.admit()
     } catch (error) {
       if (!(error instanceof StateError)) throw error
-      // This process may have been frozen after its claim while another instance claimed the lane and committed. The checkpoint was then
-      // compared with a newer origin. A second claim returns the matching checkpoint.
+      // Another instance may have claimed the lane and committed since the claim: the checkpoint was then compared with a newer origin. If
+      // the lane is lost, the difference does not matter. Otherwise, a second claim returns the matching checkpoint.
+      this.assertOwned()
       return await this.admit()
     }
+  }
+
+  /**
+   * Called before a claim, which fences the owner, and before the lane starts over. This process may have been frozen, and the lane may
+   * belong to another instance. The lease is then renewed, or the lane is lost. @throws {ConnectionError}
+   */
+  private assertOwned(): void {
+    const holds = this.entry.source.holds?.(this.info.id)
+    // A source may report a lane as its own only when it is assigned.
+    this.leased ||= holds === true
+    if (this.status === 'dropped' || (this.leased && holds === false))
+      throw new ConnectionError(`lane ${this.info.id} may belong to another instance: this one could not renew its ownership in time`)
   }
 
   private async admit(): Promise<Admission> {
     const { committer } = this.entry
     const { identity } = this.run.built
+    this.assertOwned()
     const found = await committer.claim(this.info)
     const origin = async (): Promise<LaneOrigin> => {
       const known = (await this.originOf?.(this.info)) ?? {}
@@ -465,7 +482,10 @@ export class Lane {
     }
     if (!committer.save) return { checkpoint: identity.fresh ? identity.begin(this.info, await origin()) : found, changes: [] }
     const admission = await identity.admit(this.info, found, await origin(), committer.former)
-    if (admission.restart) await committer.save(this.info, admission.restart)
+    if (admission.restart) {
+      this.assertOwned()
+      await committer.save(this.info, admission.restart)
+    }
     return admission
   }
 

@@ -122,7 +122,8 @@ export class GroupConsumer implements Consumer {
   }
 
   holds(tp: TopicPartition): boolean {
-    return this.states.has(tpKey(tp)) && this.membership?.holds === true
+    const key = tpKey(tp)
+    return (this.states.has(key) || this.incoming.has(key)) && this.membership?.holds === true
   }
 
   healthy(): true | string {
