@@ -1223,7 +1223,7 @@ export interface WebsocketSourceConfigMatch4 {
 }
 
 /**
- * Computes open, high, low, close, volume and vwap of the trades of a symbol per interval of event time. Emits one message per symbol and interval, with the symbol as its key and the time of its newest trade. A price or volume with more digits than a double carries (15 always fit) is a string of its digits.
+ * Computes open, high, low, close, volume and vwap of the trades of a symbol per interval of event time. Emits one message per symbol and interval, with the symbol as its key and the time of its newest trade. Prices that are JSON numbers keep their digits; sums have all digits. If the input has prices or volumes as strings, results are numbers where a double carries all digits (15 always fit), and strings otherwise.
  */
 export interface BarsConfig {
   /**
@@ -1992,7 +1992,7 @@ export interface WindowConfig {
    */
   time?: string
   /**
-   * Output fields. Each has one aggregate (count, sum, min, max, avg, first, last or collect) and the field it reads. Sums and averages are exact decimals.
+   * Output fields. Each has one aggregate (count, sum, min, max, avg, first, last or collect) and the field it reads. Sums and averages are exact decimals: numbers with all their digits. If a value was a string, a result that a double does not carry is a string.
    */
   aggregates: {
     [k: string]: {

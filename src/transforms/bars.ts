@@ -135,7 +135,7 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
           else bar = span.end <= clock.watermark ? tooLate(message, span, out) : book.open(tick.symbol, span, false)
           if (bar === undefined) continue
         }
-        bar.add(tick.price, tick.volume, ts)
+        bar.add(tick.price, tick.volume, ts, tick.given, tick.text)
         book.touch(bar)
         if (bar.closed) {
           late.revised.inc()

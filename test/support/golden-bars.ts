@@ -4,11 +4,14 @@
  */
 export interface GoldenTick {
   readonly symbol: string
-  readonly price: number | string
-  readonly volume: number | string
+  readonly price: GoldenNumber
+  readonly volume: GoldenNumber
   /** Epoch ms. */
   readonly ts: number
 }
+
+/** A JSON number, text, or a JSON number with its original text. */
+type GoldenNumber = number | string | { toString(): string }
 
 export interface GoldenOptions {
   /** ms. */
@@ -47,12 +50,17 @@ export function goldenBars(ticks: readonly GoldenTick[], options: GoldenOptions)
 
 function line(symbol: string, start: number, ticks: GoldenTick[], { interval, label, places = 60 }: GoldenOptions): string {
   const { scaled, printed, round12 } = decimals(places)
+  const isText = (field: 'price' | 'volume') => ticks.some(t => typeof t[field] === 'string')
+  // A price is not computed with: a JSON number keeps its text.
+  const given = (x: GoldenNumber) => (typeof x === 'object' ? String(x) : printed(scaled(x), typeof x === 'string'))
   const byTime = ticks.map((t, i) => ({ t, i })).toSorted((a, b) => a.t.ts - b.t.ts || a.i - b.i)
   const first = byTime[0].t.ts
   const last = byTime.at(-1)!.t.ts
   const open = byTime.find(x => x.t.ts === first)!.t.price
   const close = byTime.findLast(x => x.t.ts === last)!.t.price
-  const prices = ticks.map(t => scaled(t.price)).toSorted((a, b) => (a < b ? -1 : a > b ? 1 : 0))
+  const prices = ticks.map(t => scaled(t.price))
+  const best = (better: (a: bigint, b: bigint) => boolean) =>
+    ticks[prices.reduce((held, price, i) => (better(price, prices[held]) ? i : held), 0)].price
   const volume = ticks.reduce((sum, t) => sum + scaled(t.volume), 0n)
   const notional = ticks.reduce((sum, t) => sum + scaled(t.price) * scaled(t.volume), 0n)
   const parts: [string, string][] = [
@@ -60,13 +68,13 @@ function line(symbol: string, start: number, ticks: GoldenTick[], { interval, la
     ['interval', JSON.stringify(label)],
     ['start', String(start)],
     ['end', String(start + interval)],
-    ['open', printed(scaled(open))],
-    ['high', printed(prices.at(-1)!)],
-    ['low', printed(prices[0])],
-    ['close', printed(scaled(close))],
-    ['volume', printed(volume)],
+    ['open', given(open)],
+    ['high', given(best((a, b) => a > b))],
+    ['low', given(best((a, b) => a < b))],
+    ['close', given(close)],
+    ['volume', printed(volume, isText('volume'))],
     // notional carries the scale twice, so the quotient carries it once
-    ['vwap', volume === 0n ? 'null' : printed(round12(notional, volume))],
+    ['vwap', volume === 0n ? 'null' : printed(round12(notional, volume), isText('price') || isText('volume'))],
     ['count', String(ticks.length)],
   ]
   return `{${parts.map(([k, v]) => `"${k}":${v}`).join(',')}}`
@@ -76,7 +84,7 @@ function line(symbol: string, start: number, ticks: GoldenTick[], { interval, la
 function decimals(places: number) {
   const one = 10n ** BigInt(places)
 
-  function scaled(x: number | string): bigint {
+  function scaled(x: GoldenNumber): bigint {
     const [mantissa, exponent = '0'] = String(x).toLowerCase().split('e')
     const [whole, fraction = ''] = mantissa.split('.')
     const shift = places - fraction.length + Number(exponent)
@@ -98,11 +106,11 @@ function decimals(places: number) {
     return (up ? q + 1n : q) * unit
   }
 
-  /** The JSON of a value: a number if reading it back gives the same decimal, else a string. */
-  function printed(value: bigint): string {
+  /** The JSON of a value: a number as JavaScript prints it if that is the same decimal, else all digits, in quotes if it was computed from text. */
+  function printed(value: bigint, isText: boolean): string {
     const text = plain(value)
     const n = Number(text)
-    return Number.isFinite(n) && fits(n) && plain(scaled(n)) === text ? JSON.stringify(n) : JSON.stringify(text)
+    return Number.isFinite(n) && fits(n) && plain(scaled(n)) === text ? JSON.stringify(n) : isText ? JSON.stringify(text) : text
   }
 
   /** A double next to a decimal of ours may have more places than we carry; then it is not that decimal. */

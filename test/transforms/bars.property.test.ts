@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { Json } from '../../src/contract/plugin.ts'
+import { ExactNumber, type Json } from '../../src/contract/plugin.ts'
 import type { BarsConfig } from '../../src/generated/config-types.ts'
 import bars from '../../src/transforms/bars.ts'
 import { type Input, messagesOf, runTransform, seen, split, transformConformance } from '../conformance/transform.ts'
@@ -22,6 +22,9 @@ const base: BarsConfig = {
   fields: { symbol: 'symbol', price: 'price', volume: 'volume', ts: 'ts' },
 }
 
+/** A JSON number as the decoder gives it. */
+const exact = (text: string): number | ExactNumber => (String(Number(text)) === text ? Number(text) : new ExactNumber(text))
+
 /** Prices and volumes of every kind: cents, satoshis, any double, digits no double holds. */
 const digits = (max: number) => fc.integer({ min: 1, max }).chain(n => fc.stringMatching(new RegExp(`^[1-9][0-9]{0,${n - 1}}$`)))
 const decimalText = fc.tuple(digits(20), fc.option(digits(30), { nil: undefined })).map(([a, b]) => (b === undefined ? a : `${a}.${b}`))
@@ -32,6 +35,11 @@ const money = fc.oneof(
   { weight: 1, arbitrary: fc.double({ min: Number.MIN_VALUE, max: Number.MAX_VALUE, noNaN: true }) },
   { weight: 1, arbitrary: fc.double({ min: 1e-7, max: 1e21, noNaN: true }) },
   { weight: 1, arbitrary: decimalText },
+  { weight: 2, arbitrary: decimalText.map(text => exact(text)) },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom('1.10', '1.1', '1.100', '11e-1', '1E5', '100000.0', '9007199254740993').map(text => exact(text)),
+  },
   {
     weight: 1,
     arbitrary: fc.constantFrom(1e15, 999_999_999_999_999.9, 2 ** 53, '9007199254740993', 0.1, 1e-7, '1e-7', '0.30000000000000004', 5e-324),
@@ -66,6 +74,9 @@ transformConformance('bars, revised and filled, closed by silence', bars, { ...b
   idle: 70_000,
 })
 
+const negative = (x: GoldenTick['price']): GoldenTick['price'] =>
+  typeof x === 'number' ? -x : typeof x === 'string' ? `-${x}` : new ExactNumber(`-${x}`)
+
 const lines = (run: Awaited<ReturnType<typeof runTransform>>) => run.out.map(m => String(m.encode()))
 
 describe('bars against an independent computation', () => {
@@ -85,7 +96,7 @@ describe('bars against an independent computation', () => {
     const signed = fc.tuple(tick, fc.constantFrom(1, -1, 0)).map(
       ([t, sign]): GoldenTick => ({
         ...t,
-        price: sign === 0 ? 0 : sign > 0 ? t.price : typeof t.price === 'number' ? -t.price : `-${t.price}`,
+        price: sign === 0 ? 0 : sign > 0 ? t.price : negative(t.price),
       }),
     )
     await fc.assert(

@@ -50,6 +50,35 @@ describe('output', () => {
     ])
   })
 
+  test('JSON numbers leave as JSON numbers: prices digit for digit, sums with all digits; text can become text', async () => {
+    const run = async (...ticks: [price: string, volume: string][]) => {
+      const records = ticks.map(
+        ([price, volume], ts): Input => ({ payload: `{"symbol":"A","price":${price},"volume":${volume},"ts":${ts}}` }),
+      )
+      const { out } = await runTransform(
+        bars,
+        config({ gap_fill: 'previous' }),
+        [...messagesOf(records).flatMap((m): Step[] => [[m], 'crash']), messagesOf([tick(2 * M, 1)]), 'crash'],
+        { end: true },
+      )
+      return out.map(m => /"open":(.*),"count"/.exec(String(m.encode()))![1])
+    }
+    const [first, empty] = await run(['1.10', '0.1'], ['12345678901234567.89', '9007199254740993'], ['1.1', '0.2'], ['1E0', '1e-30'])
+    expect(first).toBe(
+      '1.10,"high":12345678901234567.89,"low":1E0,"close":1E0,"volume":9007199254740993.300000000000000000000000000001,"vwap":12345678901200000',
+    )
+    expect(empty).toBe('1E0,"high":1E0,"low":1E0,"close":1E0,"volume":0,"vwap":null')
+    // 2^60 as a double prints other digits than its value.
+    expect((await run(['1', '1152921504606847000'], ['1', '0']))[0]).toContain('"volume":1152921504606847000,')
+    expect((await run(['1.10', '9007199254740992'], ['1', '1']))[0]).toContain(
+      '1.10,"high":1.10,"low":1,"close":1,"volume":9007199254740993,',
+    )
+    expect((await run(['"9007199254740993"', '9007199254740993']))[0]).toContain('"close":"9007199254740993","volume":9007199254740993,')
+    expect((await run(['9007199254740993', '9007199254740992'], ['1', '"1.0"']))[0]).toContain(
+      '9007199254740993,"high":9007199254740993,"low":1,"close":1,"volume":"9007199254740993"',
+    )
+  })
+
   test('vwap is rounded half-even to 12 significant digits and null without volume', async () => {
     const vwap = async (...ticks: Input[]) => pick(await runTransform(bars, config(), [messagesOf(ticks)], { end: true }), 'vwap')[0][0]
     expect(await vwap(tick(0, 1), tick(0, 1.00000000001))).toBe(1) // ...005: the even digit next to it is 0

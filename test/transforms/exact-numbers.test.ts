@@ -152,6 +152,20 @@ describe('numbers keep their digits', () => {
     ])
   })
 
+  test('a sum or mean of JSON numbers is a JSON number; with an addend that was text, a result that no double holds is text', async () => {
+    const window = [{ window: { size: '1h', by: '"k"', aggregates: { s: { sum: 'n' }, a: { avg: 'n' } } } }]
+    const sums = async (...rows: string[]) =>
+      (
+        await through(
+          window,
+          rows.map(n => `{"n":${n}}`),
+        )
+      ).lines.map(l => l.slice(l.indexOf('"s"'), -1))
+    expect(await sums('9007199254740992', '0.5', '0.25')).toEqual(['"s":9007199254740992.75,"a":3002399751580330'])
+    expect(await sums('9007199254740993', '"0.5"')).toEqual(['"s":"9007199254740993.5","a":4503599627370500'])
+    expect(await sums('"0.1"', '"0.2"')).toEqual(['"s":0.3,"a":0.15'])
+  })
+
   test('a join keeps the digits of the table and of the record', async () => {
     const rows = [
       '{"t":true,"id":9007199254740993,"v":1.10}',

@@ -267,6 +267,13 @@ test('okx: the symbol is outside the data, and an empty bid is omitted', async (
   expect(await problems('okx', '{"event":"error","code":"60012","msg":"Invalid request"}')).toHaveLength(1)
 })
 
+test('a sequence number is a JSON number of any size, also if the exchange sends it as text', async () => {
+  const book = (id: string) =>
+    `{"arg":{"channel":"books","instId":"A"},"action":"update","data":[{"asks":[],"bids":[],"ts":"1597026383085","seqId":${id}}]}`
+  const { out } = await run('okx', ...['"7"', '"9007199254740993"', '9007199254740993', '"007"'].map(id => ({ payload: book(id) })))
+  expect(out.map(m => /"sequence":([^,]*)/.exec(String(m.encode()))![1])).toEqual(['7', '9007199254740993', '9007199254740993', '7'])
+})
+
 test('every ticker is valid input for bars', async () => {
   const { out } = await run('binance', { payload: BINANCE_TICKER, time: 1672515782136 })
   const tick = new TickReader({ symbol: 'symbol', price: 'price', volume: 'volume', ts: 'ts' }, 1000)

@@ -2,8 +2,8 @@
  * Exact decimal arithmetic on the numbers of records. A plain number stands for its shortest digits (`0.1` is 1/10), so
  * `100.49 * 0.22` is 22.1078. A result is a plain number when a double prints exactly those digits, else an `ExactNumber`.
  */
-import { ExactNumber, isUnambiguous, partsOf } from '../../contract/plugin.ts'
-import { type Decimal, FAST_LIMIT, fastScale, POW10, pow10, toExact } from './decimal.ts'
+import { ExactNumber, partsOf } from '../../contract/plugin.ts'
+import { jsonDecimal, type Decimal, FAST_LIMIT, fastScale, POW10, pow10, toExact } from './decimal.ts'
 
 /** Every representation of a number. */
 export type Numeric = number | bigint | ExactNumber
@@ -28,8 +28,7 @@ export function decimal(x: Numeric): Decimal {
 
 /** The simplest number with that value: a double if it represents exactly that value, else its digits. */
 export function numberOf({ m, k }: Decimal): number | ExactNumber {
-  const exact = toExact(m, k)
-  return typeof exact === 'number' && isUnambiguous(exact) ? exact : new ExactNumber(String(exact))
+  return jsonDecimal(toExact(m, k), false) as number | ExactNumber
 }
 
 /** The result of `exactly`; division has its own function, because it needs the number of places. */

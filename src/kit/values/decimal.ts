@@ -1,8 +1,8 @@
 /**
- * Exact decimals. A value is a JSON number when a double represents it exactly (its shortest digits are the decimal), else a string of
- * digits; docs/adr/0005-exact-decimals.md explains why. Arithmetic is `m / 10^k` with a BigInt `m`.
+ * Exact decimals: a double where one represents the value (its shortest digits are the decimal), else a string of digits. `jsonDecimal` gives
+ * the form for records; docs/adr/0005-exact-decimals.md explains why. Arithmetic is `m / 10^k` with a BigInt `m`.
  */
-import { ExactNumber, isJsonNumber } from '../../contract/plugin.ts'
+import { ExactNumber, isJsonNumber, isUnambiguous } from '../../contract/plugin.ts'
 
 /** A decimal: a number while its shortest digits are exact, else its digits as text. */
 export type Exact = number | string
@@ -76,6 +76,15 @@ export function toExact(m: bigint, k: number): Exact {
   const back = decimalOf(n)
   const same = back.k <= k ? back.m * pow10(k - back.k) === m : back.m === m * pow10(back.k - k)
   return same ? n : text
+}
+
+/**
+ * A result for a record: a JSON number with all its digits. If an input was text and no double represents the result, it is text too.
+ * @param text an input was text
+ */
+export function jsonDecimal(x: Exact, text: boolean): Exact | ExactNumber {
+  if (typeof x === 'number') return isUnambiguous(x) ? x : new ExactNumber(String(x))
+  return text ? x : new ExactNumber(x)
 }
 
 /** Negative, zero or positive, as `sort` requires; exact for any two decimals. */

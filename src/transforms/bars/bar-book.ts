@@ -1,5 +1,5 @@
 /** The bars of one lane: open bars, and closed bars that late trades may still revise. */
-import type { State } from '../../contract/plugin.ts'
+import type { ExactNumber, State } from '../../contract/plugin.ts'
 import { Bar, type BarRecord, emptyBar } from './bar.ts'
 import type { Span, Timeline } from '../../kit/values/calendar.ts'
 import type { Exact } from '../../kit/values/decimal.ts'
@@ -11,7 +11,7 @@ interface Series {
   /** The bar of the last trade. */
   current: Bar | undefined
   /** End and close of the newest emitted bar; only set when gaps are filled. */
-  last: [end: number, close: Exact] | undefined
+  last: [end: number, close: Exact | ExactNumber] | undefined
 }
 
 export interface BookOptions {
@@ -51,7 +51,7 @@ export class BarBook {
       bar.closed = bar.end <= watermark
       this.keep(this.of(bar.symbol), bar)
     }
-    for (const [symbol, last] of lasts?.entries() ?? []) this.of(symbol).last = last as [number, Exact]
+    for (const [symbol, last] of lasts?.entries() ?? []) this.of(symbol).last = last as [number, Exact | ExactNumber]
   }
 
   /** The bar of a symbol at a time, if it exists. */
@@ -144,7 +144,7 @@ export class BarBook {
     this.dirty = []
   }
 
-  private gap(bar: Bar, [end, close]: [number, Exact]): DatedBar[] {
+  private gap(bar: Bar, [end, close]: [number, Exact | ExactNumber]): DatedBar[] {
     const { windows, label, gapLimit, leftOpen } = this.options
     const fill: DatedBar[] = []
     for (let empty = windows.after(end); empty.start < bar.start; empty = windows.after(empty.end)) {

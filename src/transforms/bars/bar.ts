@@ -1,7 +1,10 @@
 /** One bar: the trades of one symbol in one window. */
-import type { Json } from '../../contract/plugin.ts'
-import { compareExact, type Exact } from '../../kit/values/decimal.ts'
-import { Turnover, type TurnoverState } from './turnover.ts'
+import { ExactNumber, type Json } from '../../contract/plugin.ts'
+import { compareExact, type Exact, exactOf } from '../../kit/values/decimal.ts'
+import { Text, Turnover, type TurnoverState } from './turnover.ts'
+
+/** A number of a record, or the decimal of a text: a double, else digits. */
+type Value = Exact | ExactNumber
 
 /** Output of the `bars` step, with keys in this order. Times are epoch ms, `end` exclusive. */
 export interface BarRecord {
@@ -10,13 +13,13 @@ export interface BarRecord {
   interval: string
   start: number
   end: number
-  open: Exact
-  high: Exact
-  low: Exact
-  close: Exact
-  volume: Exact
+  open: Value
+  high: Value
+  low: Value
+  close: Value
+  volume: Value
   /** Null when no volume was traded. */
-  vwap: Exact | null
+  vwap: Value | null
   /** Number of trades; 0: the bar fills a gap. */
   count: number
   /** Only on bars emitted after their window closed: 1 for the first revision. */
@@ -26,11 +29,11 @@ export interface BarRecord {
 }
 
 type BarState = [
-  open: Exact,
+  open: Value,
   openTs: number,
-  high: Exact,
-  low: Exact,
-  close: Exact,
+  high: Value,
+  low: Value,
+  close: Value,
   closeTs: number,
   count: number,
   revision: number,
@@ -41,12 +44,12 @@ export class Bar {
   readonly symbol: string
   readonly start: number
   readonly end: number
-  open: Exact = 0
+  open: Value = 0
   /** Event time of the earliest trade; ties go to the first to arrive. */
   openTs = Number.POSITIVE_INFINITY
-  high: Exact = 0
-  low: Exact = 0
-  close: Exact = 0
+  high: Value = 0
+  low: Value = 0
+  close: Value = 0
   /** Event time of the latest trade; ties go to the last to arrive. */
   closeTs = Number.NEGATIVE_INFINITY
   count = 0
@@ -57,6 +60,9 @@ export class Bar {
   dirty = false
   /** Written to the state at least once. */
   saved = false
+  /** `high` and `low` for comparisons. */
+  private highest: Exact = 0
+  private lowest: Exact = 0
   private turnover = new Turnover()
 
   constructor(symbol: string, start: number, end: number) {
@@ -65,25 +71,41 @@ export class Bar {
     this.end = end
   }
 
-  add(price: Exact, volume: Exact, ts: number): void {
+  /**
+   * @param given the price as the bar writes it
+   * @param text which of the values were text
+   */
+  add(price: Exact, volume: Exact, ts: number, given: Value, text: number): void {
     if (this.count++ === 0) {
-      this.high = this.low = price
-    } else if (typeof price === 'number' && typeof this.high === 'number' && typeof this.low === 'number') {
-      if (price > this.high) this.high = price
-      else if (price < this.low) this.low = price
+      this.highest = this.lowest = price
+      this.high = this.low = given
+    } else if (typeof price === 'number' && typeof this.highest === 'number' && typeof this.lowest === 'number') {
+      if (price > this.highest) this.raise(price, given)
+      else if (price < this.lowest) this.lower(price, given)
     } else {
-      if (compareExact(price, this.high) > 0) this.high = price
-      if (compareExact(price, this.low) < 0) this.low = price
+      if (compareExact(price, this.highest) > 0) this.raise(price, given)
+      if (compareExact(price, this.lowest) < 0) this.lower(price, given)
     }
     if (ts < this.openTs) {
       this.openTs = ts
-      this.open = price
+      this.open = given
     }
     if (ts >= this.closeTs) {
       this.closeTs = ts
-      this.close = price
+      this.close = given
     }
+    if (text !== Text.none) this.turnover.text |= text
     this.turnover.add(price, volume)
+  }
+
+  private raise(price: Exact, given: Value): void {
+    this.highest = price
+    this.high = given
+  }
+
+  private lower(price: Exact, given: Value): void {
+    this.lowest = price
+    this.low = given
   }
 
   record(interval: string): BarRecord {
@@ -123,8 +145,8 @@ export class Bar {
     const [open, openTs, high, low, close, closeTs, count, revision, ...turnover] = value as BarState
     bar.open = open
     bar.openTs = openTs
-    bar.high = high
-    bar.low = low
+    bar.raise(toCompare(high), high)
+    bar.lower(toCompare(low), low)
     bar.close = close
     bar.closeTs = closeTs
     bar.count = count
@@ -136,6 +158,8 @@ export class Bar {
 }
 
 /** A bar for a window without trades; repeats the previous close. */
-export function emptyBar(symbol: string, interval: string, start: number, end: number, close: Exact): BarRecord {
+export function emptyBar(symbol: string, interval: string, start: number, end: number, close: Value): BarRecord {
   return { symbol, interval, start, end, open: close, high: close, low: close, close, volume: 0, vwap: null, count: 0 }
 }
+
+const toCompare = (x: Value): Exact => (x instanceof ExactNumber ? exactOf(x)! : x)

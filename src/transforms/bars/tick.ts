@@ -1,6 +1,7 @@
 /** Reads and checks one tick. One reader serves all messages, so the hot path allocates nothing. */
 import { DataError, ExactNumber, type Message } from '../../contract/plugin.ts'
 import { type Exact, exactOf, outOfRange, readDecimal } from '../../kit/values/decimal.ts'
+import { Text } from './turnover.ts'
 import { parseTime, timeProblem, type TimeUnit, wrong } from '../../kit/values/event-time.ts'
 import { getter, show } from '../../kit/values/fields.ts'
 
@@ -13,7 +14,12 @@ export interface TickFields {
 
 export class TickReader {
   symbol = ''
+  /** For arithmetic. */
   price: Exact = 0
+  /** The price for the bar: a JSON number keeps its text. */
+  given: Exact | ExactNumber = 0
+  /** Which of the values were text. */
+  text: number = Text.none
   volume: Exact = 0
   /** Epoch ms. */
   ts = 0
@@ -54,6 +60,7 @@ export class TickReader {
       if (problem) return problem
     }
     this.price = price as Exact
+    this.given = rawPrice instanceof ExactNumber ? rawPrice : (price as Exact)
 
     const rawVolume = this.getVolume(value)
     const volume = decimal(rawVolume)
@@ -66,6 +73,7 @@ export class TickReader {
         tooFar(this.fields.volume, rawVolume) ?? wrong(this.fields.volume, rawVolume, 'a finite number >= 0, or one as a decimal string')
       )
     this.volume = volume as Exact
+    this.text = (typeof rawPrice === 'string' ? Text.price : 0) | (typeof rawVolume === 'string' ? Text.volume : 0)
 
     const raw = this.getTs(value)
     this.ts = parseTime(raw, this.unit)

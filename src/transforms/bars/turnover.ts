@@ -6,7 +6,9 @@
  * 100 bits; it is added in 25-bit limbs, so BigInt is needed only before a limb overflows.
  * Decimals that no double represents take the slow path, which is equally exact.
  */
+import type { ExactNumber } from '../../contract/plugin.ts'
 import {
+  jsonDecimal,
   type Decimal,
   decimalOf,
   divideHalfEven,
@@ -24,10 +26,15 @@ const LIMB = 2 ** 25
 const SPILL = 2 ** 52
 const VWAP_DIGITS = 12
 
-/** [price scale, volume scale, volume * 10^vk, price * volume * 10^(pk + vk)]; integers above 2^53 are strings. */
-export type TurnoverState = [pk: number, vk: number, volume: number | string, notional: number | string]
+/** The values of a trade that arrived as text; a sum of flags. */
+export const Text = { none: 0, price: 1, volume: 2 } as const
+
+/** [price scale, volume scale, volume * 10^vk, price * volume * 10^(pk + vk), `Text`]; integers above 2^53 are strings. */
+export type TurnoverState = [pk: number, vk: number, volume: number | string, notional: number | string, ...text: number[]]
 
 export class Turnover {
+  /** `Text` of all trades. */
+  text: number = Text.none
   private pk = 0
   private vk = 0
   /** 10^pk, 10^vk; NaN if it is not a double, and then every trade takes the slow path. */
@@ -53,22 +60,25 @@ export class Turnover {
     this.addSlow(price, volume)
   }
 
-  get totalVolume(): Exact {
-    return toExact(this.volumeSum(), this.vk)
+  get totalVolume(): Exact | ExactNumber {
+    return jsonDecimal(toExact(this.volumeSum(), this.vk), (this.text & Text.volume) !== 0)
   }
 
   /** Price * volume / volume, half-even to 12 significant digits; null when no volume was traded. */
-  get vwap(): Exact | null {
+  get vwap(): Exact | ExactNumber | null {
     const volume = this.volumeSum()
-    return volume === 0n ? null : divideHalfEven(this.notionalSum(), volume * pow10(this.pk), VWAP_DIGITS)
+    if (volume === 0n) return null
+    return jsonDecimal(divideHalfEven(this.notionalSum(), volume * pow10(this.pk), VWAP_DIGITS), this.text !== Text.none)
   }
 
   encode(): TurnoverState {
-    return [this.pk, this.vk, encodeInteger(this.volumeSum()), encodeInteger(this.notionalSum())]
+    const sums = [this.pk, this.vk, encodeInteger(this.volumeSum()), encodeInteger(this.notionalSum())] as const
+    return this.text === Text.none ? [...sums] : [...sums, this.text]
   }
 
-  static decode([pk, vk, volume, notional]: TurnoverState): Turnover {
+  static decode([pk, vk, volume, notional, text]: TurnoverState): Turnover {
     const t = new Turnover()
+    t.text = text ?? Text.none
     t.rescale(pk, vk)
     t.volumeBig = BigInt(volume)
     t.notionalBig = BigInt(notional)

@@ -1,6 +1,6 @@
 /** Converts messages of an exchange to tickers and order books according to its format. */
 import { DataError, ExactNumber, type Message } from '../../contract/plugin.ts'
-import { readDecimal } from '../../kit/values/decimal.ts'
+import { jsonDecimal, readDecimal } from '../../kit/values/decimal.ts'
 import { otherUnit, parseTime, wrong } from '../../kit/values/event-time.ts'
 import type { BookFormat, ExchangeFormat, Levels, MessageFormat, TickerFormat } from './exchange-format.ts'
 import { getter, show } from '../../kit/values/fields.ts'
@@ -22,7 +22,7 @@ export interface OrderBook {
   readonly symbol: string
   readonly bids: [price: string, size: string][]
   readonly asks: [price: string, size: string][]
-  readonly sequence: number | string | ExactNumber | null
+  readonly sequence: number | ExactNumber | null
   readonly snapshot: boolean
   readonly ts: number
 }
@@ -150,11 +150,12 @@ function optional(raw: unknown, path: string | undefined): string | null {
   return decimal(raw, path!, false)
 }
 
-function number(raw: unknown, path: string | undefined): number | string | ExactNumber | null {
+/** Always a number: with a type that depends on its size, no reader could compare two of them. */
+function number(raw: unknown, path: string | undefined): number | ExactNumber | null {
   if (raw === null && path === undefined) return null
   if (typeof raw === 'number' && Number.isSafeInteger(raw)) return raw
   if (raw instanceof ExactNumber && /^-?\d{1,40}$/.test(raw.text)) return raw
-  if (typeof raw === 'string' && /^-?\d{1,40}$/.test(raw)) return Number.isSafeInteger(Number(raw)) ? Number(raw) : raw
+  if (typeof raw === 'string' && /^-?\d{1,40}$/.test(raw)) return jsonDecimal(readDecimal(raw)!, false) as number | ExactNumber
   throw wrong(path!, raw, 'a whole number')
 }
 

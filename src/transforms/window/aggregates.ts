@@ -1,6 +1,6 @@
 /** The accumulators of a window: one per output field, which can be encoded as JSON at any time. */
 import { compareNumbers, DataError, ExactNumber, type Json } from '../../contract/plugin.ts'
-import { type Exact, exactOf, outOfRange, readDecimal } from '../../kit/values/decimal.ts'
+import { jsonDecimal, type Exact, exactOf, outOfRange, readDecimal } from '../../kit/values/decimal.ts'
 import { ExactSum, type SumState } from './exact-sum.ts'
 import { getter, show } from '../../kit/values/fields.ts'
 
@@ -50,6 +50,8 @@ function readNumber(raw: unknown, kind: string, field: string): Decimal {
   // min and max compare without arithmetic, so any number is valid.
   if (raw instanceof ExactNumber && (kind === 'min' || kind === 'max' || exactOf(raw) !== undefined)) return raw
   const n = typeof raw === 'string' ? readDecimal(raw) : raw
+  // A sum must know that an addend was text.
+  if (typeof raw === 'string' && n !== undefined && (kind === 'sum' || kind === 'avg')) return raw
   if (typeof n === 'string' || (typeof n === 'number' && Number.isFinite(n))) return n
   const far = outOfRange(raw)
   if (far !== undefined)
@@ -76,55 +78,57 @@ class Count implements Aggregate {
   }
 }
 
-/** The input of a sum: a double or decimal digits. */
-const addend = (value: Json): Exact => (value instanceof ExactNumber ? exactOf(value)! : (value as Exact))
+/** Of a value that `readNumber` returned. */
+const addend = (value: Json): Exact => (value instanceof ExactNumber ? exactOf(value)! : (value as number))
 
 class Sum implements Aggregate {
-  private readonly sum: ExactSum
-  /** A JSON number that no double represents was added, so the sum is an `ExactNumber` too. */
-  private exact: boolean
-  constructor(state?: Json) {
-    this.sum = state === undefined ? new ExactSum() : ExactSum.decode(state as SumState)
-    this.exact = Array.isArray(state) && state.length > 2
+  protected readonly sum: ExactSum
+  /** An addend was text. */
+  protected text: boolean
+  constructor(state: Json = [0, 0]) {
+    this.sum = ExactSum.decode(state as SumState)
+    this.text = (state as unknown[])[2] === TEXT
   }
   add(value: Json): void {
-    if (value instanceof ExactNumber && value.safe === undefined) this.exact = true
-    this.sum.add(addend(value))
+    if (typeof value === 'string') {
+      this.text = true
+      this.sum.add(readDecimal(value)!)
+    } else this.sum.add(addend(value))
   }
   merge(other: Sum): void {
     this.sum.merge(other.sum)
-    this.exact ||= other.exact
+    this.text ||= other.text
   }
   result(): Json {
-    const sum = this.sum.value
-    return typeof sum === 'string' && this.exact ? new ExactNumber(sum) : sum
+    return jsonDecimal(this.sum.value, this.text)
   }
   encode(): Json {
-    return this.exact ? [...this.sum.encode(), true] : this.sum.encode()
+    return this.text ? [...this.sum.encode(), TEXT] : this.sum.encode()
   }
 }
+/** Third element of the state of a sum with text. */
+const TEXT = 'text'
 
-class Average implements Aggregate {
-  private readonly sum: ExactSum
+class Average extends Sum {
   private n: number
   constructor(state?: Json) {
-    const [n, sum] = (state ?? [0, [0, 0]]) as [number, SumState]
+    const [n, sum] = (state ?? [0]) as [number, Json?]
+    super(sum)
     this.n = n
-    this.sum = ExactSum.decode(sum)
   }
-  add(value: Json): void {
+  override add(value: Json): void {
     this.n++
-    this.sum.add(addend(value))
+    super.add(value)
   }
-  merge(other: Average): void {
+  override merge(other: Average): void {
     this.n += other.n
-    this.sum.merge(other.sum)
+    super.merge(other)
   }
-  result(): Json {
-    return this.sum.mean(this.n, AVERAGE_DIGITS)
+  override result(): Json {
+    return jsonDecimal(this.sum.mean(this.n, AVERAGE_DIGITS), this.text)
   }
-  encode(): Json {
-    return [this.n, this.sum.encode()]
+  override encode(): Json {
+    return [this.n, super.encode()]
   }
 }
 
