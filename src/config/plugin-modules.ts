@@ -16,7 +16,7 @@ import type { Plugin } from '../contract/plugin.ts'
 import { locate, shortPath } from '../kit/throw-site.ts'
 
 const HERE = import.meta.url
-/** `src/`, or `dist/src/`: our own modules, which need no hook. */
+/** `src/`, or `dist/`: our own modules, which need no hook. */
 const OWN = new URL('../', HERE).href
 
 /** Modules of this package that a plugin may import: the files in `exports` of package.json. */

@@ -5,8 +5,10 @@
 import { isAbsolute, relative } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
-/** `src/`, or `dist/src/`. */
+/** `src/`, or `dist/`. */
 const OWN = new URL('../', import.meta.url).href
+/** Where frames of `dist/` are with `--enable-source-maps`. */
+const SOURCES = new URL('../../src/', import.meta.url).href
 /** The script of the command. */
 const BIN = new URL('../../bin/', import.meta.url).href
 /** The file name of the code in a single executable. */
@@ -28,7 +30,7 @@ export function sites(error: unknown): Site[] {
     if (!match) continue
     const [, place, line, column] = match
     const url = place.startsWith('file:') ? place : `file://${place}`
-    if (url.startsWith(OWN) || url.startsWith(BIN) || url === EXECUTABLE) continue
+    if (url.startsWith(OWN) || url.startsWith(SOURCES) || url.startsWith(BIN) || url === EXECUTABLE) continue
     found.push({ path: pathOf(url), line: Number(line), column: Number(column) })
   }
   return found

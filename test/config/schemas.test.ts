@@ -5,7 +5,7 @@ import { Ajv } from 'ajv'
 import { describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import frame from '../../schemas/frame.schema.json' with { type: 'json' }
-import { gen } from '../../src/cli/gen.ts'
+import { gen } from '../../src/cli/gen/all.ts'
 import { discover } from '../../src/cli/gen/discover.ts'
 import tlsKeys from '../../src/kit/keys/tls.schema.json' with { type: 'json' }
 import { PLUGINS } from '../../src/generated/plugins.ts'

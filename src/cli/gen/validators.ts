@@ -1,7 +1,13 @@
 /** `src/generated/validators/*.ts`: the validator that ajv generates for each schema, so that `validate` does not load and run a compiler. */
 import { ajvOptions, foreignFormats, prepareAjv } from '../../config/ajv.ts'
 import { fingerprint } from '../../config/fingerprint.ts'
-import type { Schema } from '../../config/schema.ts'
+import { OWN_KEYWORDS, type Schema } from '../../config/schema.ts'
+
+/** Keywords that decide nothing. */
+const ANNOTATIONS = new Set<string>(['title', 'description', 'examples', 'default', 'deprecated', '$comment', ...OWN_KEYWORDS])
+/** Keywords whose value has a schema for each name, and those whose value is data. */
+const BY_NAME = new Set(['properties', 'patternProperties', '$defs', 'definitions', 'dependentSchemas'])
+const DATA = new Set(['enum', 'const', 'required', 'dependentRequired'])
 
 /** @returns the text of the module; undefined if the schema needs something that cannot be generated. */
 export async function validatorModule(schema: Schema, label: string): Promise<string | undefined> {
@@ -12,7 +18,7 @@ export async function validatorModule(schema: Schema, label: string): Promise<st
     new Ajv({ ...ajvOptions, allErrors: false, verbose: false, code: { source: true, esm: true, formats: _`FORMATS` } }),
   )
   const { $schema: _schema, $id: _id, ...own } = schema
-  const code = (standalone.default ?? standalone)(ajv, ajv.compile(own))
+  const code = withoutErrors((standalone.default ?? standalone)(ajv, ajv.compile(bare(own))))
   // Imports, which a bundler can follow, instead of ajv's require.
   const imports = new Map<string, string>()
   const bound = code.replaceAll(/\brequire\("([^"]+)"\)\.default\b/g, (_, path: string) => {
@@ -31,4 +37,40 @@ ${bound
   .replace(/export default validate\d+;$/, '')
   .replaceAll(/;(?=export |const |function )/g, ';\n')}
 `
+}
+
+/** Without annotations, which ajv would copy into the module. */
+function bare(schema: unknown): Schema {
+  if (Array.isArray(schema)) return schema.map(bare) as never
+  if (typeof schema !== 'object' || schema === null) return schema as never
+  const found = Object.entries(schema).flatMap(([key, value]) => {
+    if (ANNOTATIONS.has(key)) return []
+    if (BY_NAME.has(key)) return [[key, Object.fromEntries(Object.entries(value).map(([name, one]) => [name, bare(one)]))]]
+    return [[key, DATA.has(key) ? value : bare(value)]]
+  })
+  return Object.fromEntries(found) as Schema
+}
+
+/** Only whether there is an error is used: the compiler is loaded to describe it. The objects are half of the code. */
+function withoutErrors(code: string): string {
+  const parts: string[] = []
+  let done = 0
+  for (let from = code.indexOf('{instancePath'); from !== -1; from = code.indexOf('{instancePath', done)) {
+    // Parameters of the functions look the same at the start.
+    const to = endOfObject(code, from)
+    const isError = code.slice(from, to).includes(',keyword:')
+    parts.push(code.slice(done, from), isError ? '0' : code.slice(from, to))
+    done = to
+  }
+  return parts.join('') + code.slice(done)
+}
+
+/** Behind the brace that closes the one at `from`. */
+function endOfObject(code: string, from: number): number {
+  let depth = 0
+  for (let at = from; ; at++) {
+    if (code[at] === '"') while (code[++at] !== '"') if (code[at] === '\\') at++
+    if (code[at] === '{') depth++
+    if (code[at] === '}' && --depth === 0) return at + 1
+  }
 }
