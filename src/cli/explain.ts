@@ -10,6 +10,7 @@ import { setOption } from './options.ts'
 export interface ExplainFlags {
   readonly format: 'text' | 'mermaid' | 'svg' | 'json'
   readonly set?: string[]
+  readonly all?: true
 }
 
 export function register(program: Command): void {
@@ -19,6 +20,7 @@ export function register(program: Command): void {
     .argument('<file>', 'pipeline file')
     .addOption(new Option('--format <format>', 'output format').choices(['text', 'mermaid', 'svg', 'json']).default('text'))
     .addOption(setOption('override a value, e.g. delivery=at_least_once'))
+    .option('--all', 'also print the settings that have their default')
     .addHelpText('after', '\nExample:\n  $ runner explain pipelines/bars.yaml --format svg > bars.svg')
     .action(async (file: string, flags: ExplainFlags) => {
       await runCommand(() => explain(file, flags))
@@ -26,13 +28,13 @@ export function register(program: Command): void {
 }
 
 /** @returns the exit code. */
-export async function explain(file: string, { format, set }: ExplainFlags): Promise<number> {
+export async function explain(file: string, { format, set, all }: ExplainFlags): Promise<number> {
   const pipelines = await loadAll([file], set)
   if (typeof pipelines === 'number') return pipelines
   const { describe } = await import('../explain/describe.ts')
   const explanation = describe(pipelines[0])
   if (format === 'json') printJson(explanation)
-  else if (format === 'text') print((await import('../explain/text.ts')).toText(explanation, paint, widthOf()))
+  else if (format === 'text') print((await import('../explain/text.ts')).toText(explanation, paint, widthOf(), all))
   else {
     const { toMermaid, toSvg } = await import('../explain/mermaid.ts')
     print(format === 'svg' ? await toSvg(explanation) : toMermaid(explanation))

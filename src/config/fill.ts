@@ -23,6 +23,8 @@ export interface FillContext {
   readonly onOutside?: (node: ScalarNode, schema: Schema | undefined, path: Path) => void
   /** Called with each number in the file and the schemas of its key, unless a schema has `exact`. */
   readonly onNumber?: (node: ScalarNode, schemas: readonly Schema[], path: Path) => void
+  /** Collects the paths of keys that have their default, unless a variable decided it. */
+  readonly defaults?: Set<string>
 }
 
 export function fill(node: TreeNode, schema: Schema | undefined, path: Path, context: FillContext, exact = false): unknown {
@@ -60,6 +62,7 @@ export function fill(node: TreeNode, schema: Schema | undefined, path: Path, con
 function fillDefault(key: string, value: unknown, schema: Schema, path: Path, context: FillContext): unknown {
   const own = new Problems()
   const node = resolveTree(fromJson(value, context.at), path, context.env, context.base, own, context.lenient)
+  if (node.kind !== 'scalar' || !node.substitution?.outside) context.defaults?.add(formatPath(path))
   for (const p of own.list())
     context.problems.add(p.code as 'CONFIG_ENV_MISSING', context.at, path, `${p.message}; the default of ${key} needs it`, p.suggestion)
   return fill(node, schema, path, context)

@@ -71,7 +71,8 @@ export function isEnabled(node: TreeNode, env: Env, base: string): boolean {
 }
 
 /** Checks everything outside the plugins with the frame schema. */
-export async function checkFrame(root: MapNode, env: Env, base: string, problems: Problems): Promise<{ value: any }> {
+export async function checkFrame(root: MapNode, env: Env, base: string, problems: Problems): Promise<{ value: any; defaults: ReadonlySet<string> }> {
+  const defaults = new Set<string>()
   const unresolved = new Set<string>()
   const filled = fill(root, FRAME, [], {
     root: FRAME,
@@ -80,6 +81,7 @@ export async function checkFrame(root: MapNode, env: Env, base: string, problems
     problems,
     at: topOf(root),
     unresolved,
+    defaults,
     lenient: false,
     // Numbers of steps are checked with the schemas of their plugins.
     onNumber: (node, schemas, path) => void (SECTIONS.some(([name]) => name === path[0]) || checkNumber(node, schemas, path, problems)),
@@ -101,7 +103,9 @@ export async function checkFrame(root: MapNode, env: Env, base: string, problems
     problems,
   )
   await checkExpressions(expressions, place, unresolved, problems)
-  return { value }
+  // Its default depends on delivery.
+  if ((value as any)?.commit_interval === undefined) defaults.add('commit_interval')
+  return { value, defaults }
 }
 
 /** The position of a problem of the whole file: its first key. */

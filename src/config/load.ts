@@ -144,7 +144,7 @@ async function loadTree(source: SourceText, parsed: TreeNode, problems: Problems
     )
   } else if (own?.kind === 'seq') await registry.addListed(own, base, problems)
   else if (own) registry.incomplete = true
-  const { value } = await checkFrame(root, env, base, problems)
+  const { value, defaults } = await checkFrame(root, env, base, problems)
   const steps = await checkSteps(root, { registry, env, base, problems })
   const names = nameSteps(steps, problems)
   // A step whose plugin could not be loaded has no name; only the problem of the plugin is reported.
@@ -156,7 +156,9 @@ async function loadTree(source: SourceText, parsed: TreeNode, problems: Problems
   checkPorts(steps, names, froms, problems)
   await checkEndpoints(root, [...names.values()], problems)
   checkListeners(root, value, problems)
-  const pipeline = problems.empty ? assemble(source.file, value, steps, names, froms, new Set(registry.loaded)) : undefined
+  const pipeline = problems.empty
+    ? { ...assemble(source.file, value, steps, names, froms, new Set(registry.loaded)), defaults }
+    : undefined
   if (complete && options.forDlq !== true) checkSources(steps, root, problems)
   if (value?.delivery === 'exactly_once') checkDelivery(pipeline ? partsOf(pipeline) : soundParts(steps, names), root, problems)
   if (pipeline) {
@@ -209,6 +211,7 @@ function assemble(
       ...(foreign.has(s.plugin) ? { foreign: true } : {}),
       secrets: s.secrets,
       hidden: s.hidden,
+      defaults: s.defaults,
     }
   }
   const section = (name: string): CheckedStep[] => steps.filter(s => s.path[0] === name && s.enabled)

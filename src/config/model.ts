@@ -43,6 +43,8 @@ export interface Step<P extends Plugin = Plugin> {
   readonly secrets: readonly string[]
   /** By path: text to print instead of values from variables or files, such as `Bearer ${TOKEN}`. */
   readonly hidden?: Readonly<Record<string, string>>
+  /** Paths (relative to config, such as `retry.max_delay`) whose value is the default. */
+  readonly defaults?: ReadonlySet<string>
 }
 
 export interface SinkStep extends Step<SinkPlugin> {
@@ -136,6 +138,8 @@ export interface Pipeline {
   readonly limits?: LimitsConfig
   readonly metrics?: MetricsConfig
   readonly endpoints?: readonly EndpointConfig[]
+  /** Paths outside the steps whose value is the default. */
+  readonly defaults?: ReadonlySet<string>
   /** Hash of all settings that change the results of the pipeline. */
   readonly hash: string
 }

@@ -26,6 +26,7 @@ export interface CheckedConfig {
   readonly config: any
   readonly secrets: readonly string[]
   readonly hidden: Readonly<Record<string, string>>
+  readonly defaults: ReadonlySet<string>
   /** The config passed all checks that need only this step. */
   readonly valid: boolean
 }
@@ -51,12 +52,14 @@ export async function checkConfig(
     return { path: [...path, ...(short && p[0] === short ? p.slice(1) : p)], find: { ...found, key: found.key ?? entry.key } }
   }
   const outside: Outside[] = []
+  const defaults = new Set<string>()
   const filled = fill(node, schema, [], {
     ...context,
     root: schema,
     at: entry.key,
     unresolved,
     lenient: !enabled,
+    defaults,
     onOutside: (text, of, at) => void outside.push({ node: text, schema: of, path: at }),
     onNumber: (number, schemas, at) => checkNumber(number, schemas, place(at).path, problems),
   })
@@ -83,7 +86,7 @@ export async function checkConfig(
   const shaped = !found.some(j => j.path.length === 0)
   const known = unresolved.size === 0 && misplaced.size === 0
   if (known && shaped) runCheck(plugin, soundPart(value, schema, wrong), wrong, place, entry.key, path, problems)
-  return { config: value, secrets: secrets.map(s => s.path.join('.')), hidden, valid: problems.count === before && known }
+  return { config: value, secrets: secrets.map(s => s.path.join('.')), hidden, defaults, valid: problems.count === before && known }
 }
 
 /** Expands `filter: price > 0` to `filter: {condition: price > 0}`, and no value to an empty map. */

@@ -24,6 +24,8 @@ export interface StepInfo {
   readonly group?: string
   /** Resolved, with defaults; secrets are `***`. */
   readonly config: unknown
+  /** Paths in `config` that have their default, such as `retry.max_delay`. */
+  readonly defaults: readonly string[]
 }
 
 export interface Edge {
@@ -44,6 +46,8 @@ export interface Explanation {
   readonly hash: string
   readonly delivery: Pipeline['delivery']
   readonly runtime: Record<string, unknown>
+  /** Paths in `runtime` that have their default. */
+  readonly defaults: readonly string[]
   readonly steps: readonly StepInfo[]
   readonly edges: readonly Edge[]
   readonly guarantees: readonly Pair[]
@@ -67,6 +71,7 @@ export function describe(pipeline: Pipeline): Explanation {
     hash,
     delivery,
     runtime: runtimeOf(pipeline),
+    defaults: [...(pipeline.defaults ?? [])],
     steps: [
       ...sources.map(s => stepInfo(s, 'source')),
       ...transforms.map((s, i) => ({ ...stepInfo(s, 'transform'), ...throughOf(pipeline, i) })),
@@ -159,6 +164,7 @@ function stepInfo(step: Step | SinkStep, kind: StepInfo['kind']): StepInfo {
     ...(step.plugin.kind === 'transform' && step.plugin.stateful && { stateful: true }),
     ...(kind === 'source' && typeof group === 'string' && { group }),
     config,
+    defaults: [...(step.defaults ?? [])],
   }
 }
 

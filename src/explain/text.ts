@@ -3,14 +3,19 @@ import { type ScalarTag, stringify } from 'yaml'
 import { displayWidth, fit, padEnd, wrap } from '../kit/text/columns.ts'
 import { ExactNumber } from '../contract/plugin.ts'
 import type { Guarantee } from '../contract/plugin.ts'
+import { formatPath, type Path } from '../config/tree.ts'
+import { isRecord } from '../kit/values/records.ts'
 import type { Edge, Explanation, StepInfo } from './describe.ts'
 import type { Pair } from './guarantees.ts'
 
 export type Style = 'bold' | 'dim' | 'source' | 'sink' | 'dead' | Guarantee
 export type Paint = (style: Style, text: string) => string
 
-/** @param width columns of the terminal, to truncate and wrap text */
-export function toText(e: Explanation, paint: Paint, width?: number): string {
+/**
+ * @param width columns of the terminal, to truncate and wrap text
+ * @param all include the settings that have their default
+ */
+export function toText(e: Explanation, paint: Paint, width?: number, all = false): string {
   return [
     `${paint('bold', e.name)}${e.description ? `  ${e.description}` : ''}`,
     paint('dim', `${e.file}  delivery: ${e.delivery}  version: ${e.version}`),
@@ -22,7 +27,7 @@ export function toText(e: Explanation, paint: Paint, width?: number): string {
     ...section('State', e.state, paint, width),
     ...section('Missing records', e.gaps, paint, width),
     ...numbers(e, paint),
-    ...configs(e, paint),
+    ...configs(e, paint, all),
     '',
   ].join('\n')
 }
@@ -119,22 +124,35 @@ function numbers(e: Explanation, paint: Paint): string[] {
   return [paint('bold', 'Numbers'), ...lines, ...hint, '']
 }
 
-function configs(e: Explanation, paint: Paint): string[] {
+function configs(e: Explanation, paint: Paint, all: boolean): string[] {
   const place = (s: StepInfo): string => paint('dim', `${s.at.file}:${s.at.line}:${s.at.column}`)
+  const set = (config: unknown, defaults: readonly string[]): unknown => (all ? config : without(config, new Set(defaults), []))
+  const runtime = set(e.runtime, e.defaults)
   return [
     paint('bold', 'Steps'),
-    ...e.steps.flatMap(s => [
-      `  ${s.name}  ${paint('dim', s.name === s.type || s.name === s.kind ? s.kind : `${s.kind} ${s.type}`)}  ${place(s)}`,
-      ...(isEmpty(s.config) ? [] : block(s.config)),
-    ]),
+    ...e.steps.flatMap(s => {
+      const config = set(s.config, s.defaults)
+      return [
+        `  ${s.name}  ${paint('dim', s.name === s.type || s.name === s.kind ? s.kind : `${s.kind} ${s.type}`)}  ${place(s)}`,
+        ...(isEmpty(config) ? [] : block(config)),
+      ]
+    }),
     '',
-    paint('bold', 'Runtime'),
-    ...block(e.runtime),
+    ...(isEmpty(runtime) ? [] : [paint('bold', 'Runtime'), ...block(runtime), '']),
+    ...(all ? [] : [paint('dim', 'Settings with their default are omitted; --all prints them.')]),
   ]
 }
 
-const isEmpty = (config: unknown): boolean =>
-  config === undefined || (typeof config === 'object' && config !== null && Object.keys(config).length === 0)
+/** The config without the settings at these paths, and without maps that have no other settings. */
+function without(config: unknown, defaults: ReadonlySet<string>, path: Path): unknown {
+  if (path.length > 0 && defaults.has(formatPath(path))) return undefined
+  if (Array.isArray(config)) return config.map((item, i) => without(item, defaults, [...path, i]))
+  if (!isRecord(config)) return config
+  const entries = Object.entries(config).map(([key, value]) => [key, without(value, defaults, [...path, key]), value] as const)
+  return Object.fromEntries(entries.filter(([, rest, whole]) => rest !== undefined && (!isEmpty(rest) || isEmpty(whole))))
+}
+
+const isEmpty = (config: unknown): boolean => config === undefined || (isRecord(config) && Object.keys(config).length === 0)
 
 /** A number that no double can represent, as written. */
 const EXACT: ScalarTag = {

@@ -95,7 +95,7 @@ test.each(plugins)('%s %s: the values of variables are not shown', async (kind, 
       if (isName) continue
       const explained = explain(pipeline)
       expect(
-        JSON.stringify(explained) + toText(explained, ((_: unknown, s: string) => s) as never) + toMermaid(explained),
+        JSON.stringify(explained) + toText(explained, ((_: unknown, s: string) => s) as never, undefined, true) + toMermaid(explained),
         at,
       ).not.toContain(CANARY)
     }

@@ -41,7 +41,7 @@ test.each([401, 422])('a service that answers %i', async status => {
   })
   const { stdout, stderr } = await runRunner(['run', 'p.yaml'], { cwd, env })
   const list = await runRunner(['dlq', 'ls', 'p.yaml'], { cwd, env })
-  const explained = await runRunner(['explain', 'p.yaml'], { cwd, env })
+  const explained = await runRunner(['explain', 'p.yaml', '--all'], { cwd, env })
   const checked = await runRunner(['check', 'p.yaml'], { cwd, env })
   expect([stdout, stderr, list.stdout, list.stderr, explained.stdout, checked.stdout, checked.stderr].join('\n')).not.toMatch(CANARY)
 })

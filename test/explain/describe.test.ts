@@ -1,8 +1,10 @@
+import '../../src/built-in.ts'
 import { describe, expect, it } from 'vitest'
 import { describe as explain } from '../../src/explain/describe.ts'
 import { toMermaid, toSvg } from '../../src/explain/mermaid.ts'
 import { formatSize } from '../../src/explain/readable.ts'
 import { toText } from '../../src/explain/text.ts'
+import { loadInput } from '../../src/config/load.ts'
 import { pipelineOf, sink, source, step, transactional } from './support.ts'
 
 const schema = {
@@ -128,6 +130,47 @@ describe('every format', () => {
 })
 
 describe('text', () => {
+  it('omits the settings that have their default; all includes them', async () => {
+    const file = `
+name: p
+commit_interval: 1s
+sources: [{ kafka: { topics: [in], format: json, brokers: "\${BROKERS}" } }]
+transforms: [{ filter: a > 1 }, { throttle: { key: k, interval: 1m } }]
+sinks: [{ file: out.jsonl }]
+retry: { max_delay: 5s }
+`
+    const { pipeline, problems } = await loadInput(file, { env: { BROKERS: 'localhost:9092' } })
+    expect(problems.filter(p => p.severity === 'error')).toHaveLength(0)
+    const e = explain(pipeline!)
+    const settings = (all: boolean): string => toText(e, plain, undefined, all).split('\nSteps\n')[1]
+    expect(settings(false)).toMatchInlineSnapshot(`
+      "  kafka  source  (text):4:13
+          topics:
+            - in
+          format: json
+          brokers: localhost:9092
+        filter  transform  (text):5:16
+          condition: a > 1
+        throttle  transform  (text):5:35
+          key: k
+          interval: 1m
+        file  sink  (text):6:11
+          path: out.jsonl
+
+      Runtime
+          commit_interval: 1s
+          retry:
+            max_delay: 5s
+
+      Settings with their default are omitted; --all prints them.
+      "
+    `)
+    const all = settings(true)
+    for (const line of ['start_at: earliest', 'fsync: ', 'max_in_flight: 10000', 'initial_delay: 100ms'])
+      expect(all).toContain(line)
+    expect(all).not.toContain('--all')
+  })
+
   it('shows the graph, the guarantees with reasons, and the configs', () => {
     const text = toText(explain(pipeline), plain)
     expect(text.split('\nDelivery\n')[0]).toBe(`bars  One-minute bars
