@@ -71,7 +71,12 @@ export function isEnabled(node: TreeNode, env: Env, base: string): boolean {
 }
 
 /** Checks everything outside the plugins with the frame schema. */
-export async function checkFrame(root: MapNode, env: Env, base: string, problems: Problems): Promise<{ value: any; defaults: ReadonlySet<string> }> {
+export async function checkFrame(
+  root: MapNode,
+  env: Env,
+  base: string,
+  problems: Problems,
+): Promise<{ value: any; defaults: ReadonlySet<string> }> {
   const defaults = new Set<string>()
   const unresolved = new Set<string>()
   const filled = fill(root, FRAME, [], {

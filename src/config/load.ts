@@ -156,9 +156,7 @@ async function loadTree(source: SourceText, parsed: TreeNode, problems: Problems
   checkPorts(steps, names, froms, problems)
   await checkEndpoints(root, [...names.values()], problems)
   checkListeners(root, value, problems)
-  const pipeline = problems.empty
-    ? { ...assemble(source.file, value, steps, names, froms, new Set(registry.loaded)), defaults }
-    : undefined
+  const pipeline = problems.empty ? { ...assemble(source.file, value, steps, names, froms, new Set(registry.loaded)), defaults } : undefined
   if (complete && options.forDlq !== true) checkSources(steps, root, problems)
   if (value?.delivery === 'exactly_once') checkDelivery(pipeline ? partsOf(pipeline) : soundParts(steps, names), root, problems)
   if (pipeline) {

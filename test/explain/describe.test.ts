@@ -166,8 +166,7 @@ retry: { max_delay: 5s }
       "
     `)
     const all = settings(true)
-    for (const line of ['start_at: earliest', 'fsync: ', 'max_in_flight: 10000', 'initial_delay: 100ms'])
-      expect(all).toContain(line)
+    for (const line of ['start_at: earliest', 'fsync: ', 'max_in_flight: 10000', 'initial_delay: 100ms']) expect(all).toContain(line)
     expect(all).not.toContain('--all')
   })
 
