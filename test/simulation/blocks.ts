@@ -4,14 +4,16 @@
  */
 import { defineTransform, type TransformPlugin } from '../../src/contract/plugin.ts'
 
-/** A record on its way through the oracle; `gap`: records are missing in front of what follows. */
-export type Item = { readonly gap: true } | OracleRecord
+/** A record on its way through the oracle; `gap`: records are missing in front of what follows, or, with `clock`, only the time goes on. */
+export type Item = { readonly gap: true; readonly clock?: number } | OracleRecord
 
 export interface OracleRecord {
   readonly gap?: undefined
   readonly offset: number
   readonly key: string | null
   readonly time: number
+  /** Behind a link: the time that all its lanes have reached. */
+  readonly clock?: number
   readonly value: any
 }
 
@@ -222,6 +224,11 @@ class Watermark {
     this.now = Math.max(this.now, time - this.lateness)
   }
 
+  /** Behind a link, time is what the records say. */
+  follow(clock: number): void {
+    this.now = Math.max(this.now, clock - this.lateness)
+  }
+
   /** @param reach how long before its start a record would still have belonged to it */
   isWhole(start: number, end: number, reach: number): boolean {
     return !this.holes.some(([from, to]) => end > from && start <= to + reach)
@@ -242,6 +249,8 @@ interface WindowRules {
   readonly onLate: string
   readonly onGap: OnGap
   readonly reach: number
+  /** Field of the key; default: `k`. */
+  readonly by?: string
   readonly accepts: (v: unknown) => boolean
   /** The windows of a record, new ones included, and which of the open ones they replace; none: it is late. */
   place(open: readonly OpenWindow[], key: string, time: number, watermark: number): { into: OpenWindow[]; replaced: OpenWindow[] }
@@ -257,15 +266,29 @@ const windowed =
     let order = 0
     for (const item of items) {
       if (item.gap) {
-        watermark.gap()
+        if (item.clock === undefined) watermark.gap()
+        else {
+          watermark.follow(item.clock)
+          close()
+        }
         continue
       }
-      const { ts, v, k, id } = item.value
+      const { ts, v, id, [rules.by ?? 'k']: k } = item.value
       if (!rules.accepts(v)) {
         dead.push({ offset: item.offset, step: name })
         continue
       }
-      watermark.see(ts)
+      if (item.clock === undefined) watermark.see(ts)
+      else watermark.follow(item.clock)
+      close()
+      const { into, replaced } = rules.place(open, k, ts, watermark.now)
+      open = open.filter(w => !replaced.includes(w) && !into.includes(w)).concat(into)
+      for (const w of into) w.entries.push({ id, v, time: ts, at: order })
+      order++
+      if (into.length === 0 && rules.onLate === 'dlq') dead.push({ offset: item.offset, step: name })
+    }
+    return out
+    function close(): void {
       const due = open.filter(w => w.end <= watermark.now)
       open = open.filter(w => w.end > watermark.now)
       for (const w of due.toSorted((a, b) => a.end - b.end || a.start - b.start || (a.key < b.key ? -1 : 1))) {
@@ -275,13 +298,7 @@ const windowed =
         const value = { ...rules.result(w), ...(!whole && { incomplete: true }) }
         out.push({ offset: -1, key: w.key, time: Math.max(...w.entries.map(e => e.time)), value })
       }
-      const { into, replaced } = rules.place(open, k, ts, watermark.now)
-      open = open.filter(w => !replaced.includes(w) && !into.includes(w)).concat(into)
-      for (const w of into) w.entries.push({ id, v, time: ts, at: order })
-      order++
-      if (into.length === 0 && rules.onLate === 'dlq') dead.push({ offset: item.offset, step: name })
     }
-    return out
   }
 
 const aligned =
@@ -307,7 +324,7 @@ const sessions =
 
 const ON_GAP: readonly OnGap[] = ['mark', 'withhold', 'dead_letter', 'stop']
 
-export function windowBlock(name: string, random: Random): Block {
+export function windowBlock(name: string, random: Random, by = 'k'): Block {
   const size = pick(random, [2000, 5000, 20_000])
   const shape = pick(random, ['tumbling', 'hopping', 'session', 'tumbling'])
   const lateness = pick(random, [0, 2000])
@@ -324,6 +341,7 @@ export function windowBlock(name: string, random: Random): Block {
     onLate,
     onGap,
     reach,
+    by,
     accepts: v => typeof v === 'number',
     place,
     result: ({ key, start, end, entries }) => {
@@ -331,7 +349,7 @@ export function windowBlock(name: string, random: Random): Block {
       return { key, start, end, n: entries.length, sum, ids: entries.toSorted(byTime).map(e => e.id) }
     },
   }
-  const common = { by: 'k', time: 'ts', allowed_lateness: `${lateness}ms`, on_late: onLate, on_gap: onGap }
+  const common = { by, time: 'ts', allowed_lateness: `${lateness}ms`, on_late: onLate, on_gap: onGap }
   const aggregates = { n: { count: '*' }, sum: { sum: 'v' }, ids: { collect: 'id' } }
   return {
     steps: [{ name, window: { ...config, ...common, idle_timeout: '0s', aggregates } }],
@@ -362,7 +380,7 @@ export function idleWindowBlock(name: string, random: Random): Block {
   }
 }
 
-export function barsBlock(name: string, random: Random): Block {
+export function barsBlock(name: string, random: Random, by = 'k'): Block {
   const size = pick(random, [1000, 5000, 10_000])
   const lateness = pick(random, [0, 2000])
   const onLate = pick(random, ['drop', 'dlq'])
@@ -374,13 +392,14 @@ export function barsBlock(name: string, random: Random): Block {
     idle_timeout: '0s',
     on_late: onLate,
     on_gap: onGap,
-    fields: { symbol: 'k', price: 'v', volume: 'v' },
+    fields: { symbol: by, price: 'v', volume: 'v' },
   }
   const rules: WindowRules = {
     lateness,
     onLate,
     onGap,
     reach: 0,
+    by,
     accepts: v => typeof v === 'number' && v > 0,
     place: aligned(size, size),
     result: ({ key, start, end, entries }) => {

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { simulate } from './simulate.ts'
 
-test.each([2616, 4266, 6362, 6953])('seed %i', async seed => {
+test.each([2616, 4266, 6362, 6953, 11591])('seed %i', async seed => {
   const { violations, trace } = await simulate(seed)
   expect(violations, `repeat: npm run simulate -- --seed ${seed}\n${trace.slice(-20).join('\n')}`).toEqual([])
 })

@@ -35,6 +35,10 @@ const queue = (name: string, wrap: (sink: Sink) => Partial<Sink>): Mutant => ({
   name,
   pipeline: p => ({ ...p, dlq: p.dlq && wrapped(p.dlq, wrap) }),
 })
+const link = (name: string, wrap: (sink: Sink) => Partial<Sink>): Mutant => ({
+  name,
+  pipeline: p => ({ ...p, links: p.links?.map(l => ({ ...l, sink: wrapped(l.sink, wrap) })) }),
+})
 const source = (name: string, wrap: (source: Source) => Partial<Source>, context = (ctx: SourceContext): SourceContext => ctx): Mutant => ({
   name,
   pipeline: p => ({
@@ -111,6 +115,8 @@ export const MUTANTS: readonly Mutant[] = [
   deltas('the position is one record ahead', d => ({ ...d, position: (d.position as number) + 1 })),
   deltas('open windows are not part of the checkpoint', d => withoutStore(d, 'windows')),
   deltas('keys that dedupe has seen are not part of the checkpoint', d => withoutStore(d, 'seen')),
+  deltas('the progress of the lanes in front of a repartition is not part of the checkpoint', d => withoutStore(d, 'upstream')),
+  link('records are passed on in another order', s => ({ write: (messages, ctx) => s.write(messages.toReversed(), ctx) })),
   committer('a transaction of unknown outcome is written again', c => ({
     async write(lane, delta, writeAll) {
       try {

@@ -17,17 +17,32 @@ import {
   type Source,
   type SourceContext,
   type SourcePlugin,
+  type TransformPlugin,
   type Transactor,
   UnknownOutcomeError,
   type WriteContext,
 } from '../../src/contract/plugin.ts'
+import type { RepartitionConfig } from '../../src/generated/config-types.ts'
+import repartition from '../../src/connectors/kafka/transforms/repartition.ts'
 import { positionsOf } from '../../src/connectors/http/sink/parcels.ts'
 import { stateOwner } from '../../src/kit/state-owner.ts'
 import type { Process } from './scheduler.ts'
-import { type DeadRow, type LaneLog, type Reading, type Row, SESSION, type SimRecord, type SimTransaction, type World } from './world.ts'
+import {
+  type DeadRow,
+  type Group,
+  type LaneLog,
+  LINK,
+  type Reading,
+  type Row,
+  SESSION,
+  type SimRecord,
+  type SimTransaction,
+  type World,
+} from './world.ts'
 
 export const SCOPE = 'sim'
-const GROUP = 'sim'
+/** The internal topic has a group of its own. */
+const groupOf = (topic: string): string => (topic === LINK ? LINK : 'sim')
 const HEARTBEAT = 1000
 const POLL = 500
 
@@ -48,7 +63,8 @@ interface Held extends Reading {
 
 const offsetOf = (position: unknown): number | undefined => position as number | undefined
 
-export function simSource(world: World, process: Process, traits: SourceTraits): SourcePlugin {
+/** @param topic default: the name of the source */
+export function simSource(world: World, process: Process, traits: SourceTraits, topic?: string): SourcePlugin {
   return defineSource({
     type: 'sim',
     schema: {},
@@ -58,13 +74,16 @@ export function simSource(world: World, process: Process, traits: SourceTraits):
     lanes: 'by_key',
     reason: 'a simulated log',
     transactions: traits.transactions === 'source' ? { scope: () => SCOPE, create: () => transactor(world, process) } : undefined,
-    create: (_config, ctx) => groupSource(world, process, traits, ctx),
+    create: (_config, ctx) => groupSource(world, process, traits, ctx, topic ?? ctx.step),
   })
 }
 
-function groupSource(world: World, process: Process, traits: SourceTraits, ctx: SourceContext): Source {
+function groupSource(world: World, process: Process, traits: SourceTraits, ctx: SourceContext, topic: string): Source {
   const { clock } = process
-  const owner = stateOwner(`${ctx.pipeline}.${ctx.version}`, GROUP)
+  const group = groupOf(topic)
+  const owner = stateOwner(`${ctx.pipeline}.${ctx.version}`, group)
+  // The names of members in the trace stay those of a process.
+  const coordinator = (): Group => world.groups.get(topic)!
   const held = new Map<string, Held>()
   const releasing = new Set<string>()
   let buffer: { lane: string; epoch: number; held: Held; records: SimRecord[] }[] = []
@@ -92,10 +111,10 @@ function groupSource(world: World, process: Process, traits: SourceTraits, ctx: 
   const originOf = (lane: LaneInfo): Promise<LaneOrigin> =>
     world.call(process, 'broker', `origin of ${lane.id}`, () => {
       const { incarnation, start, records } = world.lanes.get(lane.id)!
-      const remembered = world.group.committed.get(lane.id)
+      const remembered = coordinator().committed.get(lane.id)
       return {
         id: String(incarnation),
-        lanes: world.lanes.size,
+        lanes: world.lanesOf(topic).length,
         start,
         end: records.length,
         initial: start,
@@ -105,7 +124,7 @@ function groupSource(world: World, process: Process, traits: SourceTraits, ctx: 
   const begin = (lane: string, position: number | undefined): Promise<number> =>
     world.call(process, 'broker', `offset of ${lane}`, () => {
       if (position !== undefined) return position
-      return world.group.committed.get(lane)?.position ?? world.lanes.get(lane)!.start
+      return coordinator().committed.get(lane)?.position ?? world.lanes.get(lane)!.start
     })
   const setReading = (lane: string, reading: Held): void => {
     held.set(lane, reading)
@@ -126,7 +145,7 @@ function groupSource(world: World, process: Process, traits: SourceTraits, ctx: 
   const assign = async (lane: string): Promise<void> => {
     const mine = held.get(lane)
     if (mine?.status !== 'assigning') return
-    const info: LaneInfo = { id: lane, source: ctx.step, topic: lane.split('/')[0], partition: Number(lane.split('/')[1]), group: GROUP }
+    const info: LaneInfo = { id: lane, source: ctx.step, topic, partition: Number(lane.split('/')[1]), group }
     const positions = await ctx.assign([info], originOf)
     for (;;) {
       if (held.get(lane) !== mine) return
@@ -192,8 +211,8 @@ function groupSource(world: World, process: Process, traits: SourceTraits, ctx: 
     const joining = joined !== id
     try {
       const answer = await world.call(process, 'broker', 'heartbeat', () => {
-        for (const lane of released) world.group.release(id, lane)
-        return world.group.heartbeat(id, joining)
+        for (const lane of released) coordinator().release(id, lane)
+        return coordinator().heartbeat(id, joining)
       })
       joined = id
       for (const lane of released) releasing.delete(lane)
@@ -310,7 +329,7 @@ function groupSource(world: World, process: Process, traits: SourceTraits, ctx: 
     async close() {
       open = false
       const id = member
-      await world.call(process, 'broker', 'leave', () => world.group.leave(id)).catch(() => {})
+      await world.call(process, 'broker', 'leave', () => coordinator().leave(id)).catch(() => {})
     },
   }
 }
@@ -318,7 +337,12 @@ function groupSource(world: World, process: Process, traits: SourceTraits, ctx: 
 function messagesOf(log: LaneLog, records: readonly SimRecord[], source: string): Message[] {
   const [topic, partition] = log.id.split('/')
   const origin: Origin = { lane: log.id, source, topic, partition: Number(partition), format: 'json', generation: String(log.incarnation) }
-  return records.map(r => Message.fromRecord(r.payload, r.key === null ? null : Buffer.from(r.key), r.time, undefined, r.offset, origin))
+  const lane: LaneInfo = { id: log.id, source, topic, partition: Number(partition) }
+  return records.map(r =>
+    r.link
+      ? LINK_STEP.message(r.link, r.offset, lane)
+      : Message.fromRecord(r.payload, r.key === null ? null : Buffer.from(r.key), r.time, undefined, r.offset, origin),
+  )
 }
 
 function snapshot(world: World, process: Process, lane: string): Reading {
@@ -368,7 +392,7 @@ export function transactor(world: World, process: Process): Transactor {
       const epoch = unclaimed(lane)
       return world.call(process, 'broker', `begin ${lane.id}`, () => {
         world.fence(lane.id, epoch)
-        const tx: SimTransaction = { lane: lane.id, epoch, rows: [], dead: [], closed: false }
+        const tx: SimTransaction = { lane: lane.id, epoch, rows: [], dead: [], links: [], closed: false }
         const log = world.lanes.get(lane.id)!
         log.open = tx
         return Object.assign(tx, {
@@ -502,11 +526,60 @@ export function simQueue(world: World, process: Process, inTransaction: boolean)
   })
 }
 
+const LINK_STEP = repartition.link!
+
+/** `repartition` with the real step and the real records, over an internal topic in the world. */
+export function simRepartition(world: World, process: Process, traits: SourceTraits): TransformPlugin {
+  return {
+    ...repartition,
+    type: 'sim_repartition',
+    schema: {},
+    link: {
+      ...LINK_STEP,
+      ends: config => ({
+        sink: { plugin: linkSink(world, process, config as RepartitionConfig), config },
+        source: { plugin: simSource(world, process, traits, LINK), config },
+      }),
+    },
+  } as TransformPlugin
+}
+
+function linkSink(world: World, process: Process, config: RepartitionConfig): SinkPlugin {
+  return defineSink({
+    type: 'sim_link',
+    schema: {},
+    onRedelivery: 'appends',
+    reason: 'a simulated internal topic',
+    transactions: { scope: () => SCOPE },
+    create: () => ({
+      async write(messages, { lane, transaction }) {
+        const tx = transaction as unknown as SimTransaction
+        const failed = new Map<number, Error>()
+        const links = messages.flatMap((m, i) => {
+          try {
+            return LINK_STEP.records(m, lane, config)
+          } catch (error) {
+            failed.set(i, error as Error)
+            return []
+          }
+        })
+        await world.call(process, 'broker', `pass on ${links.length} records of ${lane.id}`, () => {
+          if (tx.closed) throw new FencedError(`the transaction of ${lane.id} has ended`)
+          world.fence(tx.lane, tx.epoch)
+          tx.links.push(...links)
+        })
+        if (failed.size > 0) throw new BatchError(failed)
+      },
+    }),
+  })
+}
+
 function deadRow(m: Message, lane: string): DeadRow {
   const header = (name: string): string => String(m.headers?.findLast(([n]) => n === name)?.[1])
   const written = m.encode()
   return {
     lane,
+    from: `${header('source_topic')}/${header('source_partition')}`,
     offset: Number(header('source_offset')),
     step: header('step'),
     error: header('error_message'),

@@ -15,7 +15,7 @@ import {
   windowBlock,
 } from './blocks.ts'
 import type { SinkTraits, SourceTraits } from './plugins.ts'
-import { type Faults, type Peer, START, type Storm } from './world.ts'
+import { type Faults, LINK, type Peer, START, type Storm, topicOf } from './world.ts'
 
 export interface Arrival {
   readonly at: number
@@ -39,6 +39,8 @@ export interface Scenario {
   /** As a file would have it. */
   readonly config: object
   readonly blocks: readonly Block[]
+  /** The blocks after a `repartition`; its lanes are the last ones of `lanes`. */
+  readonly behind: readonly Block[] | undefined
   readonly delivery: 'exactly_once' | 'at_least_once'
   readonly source: SourceTraits
   readonly sinks: readonly SinkTraits[]
@@ -63,14 +65,20 @@ export function scenarioOf(seed: number): Scenario {
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]
 
   const delivery = chance(0.6) ? 'exactly_once' : 'at_least_once'
-  const blocks = chainOf(random, delivery === 'exactly_once')
-  const lanes = Array.from({ length: between(1, 3) }, (_, i) => `in/${i}`)
+  const linked = seed % 10 === 5
+  const blocks = linked ? upstreamOf(random) : chainOf(random, delivery === 'exactly_once')
+  const behind = linked ? downstreamOf(random) : undefined
+  const inputs = Array.from({ length: between(1, 3) }, (_, i) => `in/${i}`)
+  // A second source, into the same windows.
+  if (linked && chance(0.5)) inputs.push(...Array.from({ length: between(1, 2) }, (_, i) => `more/${i}`))
+  const partitions = between(1, 3)
+  const lanes = linked ? [...inputs, ...Array.from({ length: partitions }, (_, i) => `${LINK}/${i}`)] : inputs
   const source: SourceTraits = {
-    transactions: chance(0.7) ? 'source' : delivery === 'exactly_once' ? 'sink' : 'none',
+    transactions: linked || chance(0.7) ? 'source' : delivery === 'exactly_once' ? 'sink' : 'none',
     maxBatch: between(1, 20),
     notifyInterval: pick([undefined, 1000]),
   }
-  const mixed = blocks.some(b => b.mixesKeys)
+  const mixed = behind !== undefined || blocks.some(b => b.mixesKeys)
   const sinks: SinkTraits[] = [
     {
       name: 'out',
@@ -87,8 +95,14 @@ export function scenarioOf(seed: number): Scenario {
     max_in_flight: pick([10, 100, 1000]),
     shutdown_timeout: '8s',
     retry: { initial_delay: '50ms', max_delay: '2s', breaker_failures: 5, breaker_reset: '1s' },
-    sources: [{ name: 'in', sim: {}, keyed_by: 'k' }],
-    transforms: blocks.flatMap(b => b.steps),
+    sources: [...new Set(inputs.map(topicOf))].map(name => ({ name, sim: {}, keyed_by: 'k' })),
+    transforms: [
+      ...blocks.flatMap(b => b.steps),
+      ...(behind
+        ? [{ name: LINK, sim_repartition: { by: 'g', time: 'ts', partitions, idle_timeout: pick([1000, 5000, 0]), max_future: 3_600_000 } }]
+        : []),
+      ...(behind ?? []).flatMap(b => b.steps),
+    ],
     sinks: sinks.map(({ name }) => ({ name, [`sim_${name}`]: {} })),
     dlq: { sim_queue: {} },
   }
@@ -98,18 +112,21 @@ export function scenarioOf(seed: number): Scenario {
     return { peer: pick(peers), from, to: Math.min(START + TROUBLE, from + between(200, 8000)), mode: pick(['down', 'hang'] as const) }
   })
   const calm = chance(0.15)
-  const mishaps = calm ? [] : mishapsOf(random, processes, lanes.length)
+  const mishaps = calm
+    ? []
+    : mishapsOf(random, processes, inputs.length).filter(m => !linked || !['retention', 'recreate'].includes(m.kind))
   return {
     seed,
     config,
     blocks,
+    behind,
     delivery,
     source,
     sinks,
     queueInTransaction: delivery === 'exactly_once' && chance(0.6),
     lanes,
     processes,
-    arrivals: arrivalsOf(random, lanes),
+    arrivals: arrivalsOf(random, inputs),
     faults: calm
       ? { lost: 0, unknown: 0, late: 0, latency: between(1, 30) }
       : { lost: pick([0, 0.01, 0.05]), unknown: pick([0, 0.01, 0.05]), late: pick([0, 0.5]), latency: pick([2, 20, 200]) },
@@ -139,6 +156,27 @@ function chainOf(random: () => number, once: boolean): Block[] {
   return blocks
 }
 
+/** In front of a `repartition`. */
+function upstreamOf(random: () => number): Block[] {
+  const blocks: Block[] = []
+  const name = (what: string): string => `${what}${blocks.length}`
+  if (random() < 0.3) blocks.push(mapBlock(name('map')))
+  if (random() < 0.3) blocks.push(tallyBlock(name('fragile'), false))
+  if (random() < 0.2) blocks.push(filterBlock(name('filter')))
+  if (random() < 0.3) blocks.push(dedupeBlock(name('dedupe')))
+  if (random() < 0.3) blocks.push(tallyBlock(name('tally'), true))
+  return blocks
+}
+
+function downstreamOf(random: () => number): Block[] {
+  const blocks: Block[] = []
+  if (random() < 0.3) blocks.push(tallyBlock('count', true))
+  const last = random()
+  if (last < 0.5) blocks.push(windowBlock('windows', random, 'g'))
+  else if (last < 0.8) blocks.push(barsBlock('candles', random, 'g'))
+  return blocks
+}
+
 function arrivalsOf(random: () => number, lanes: readonly string[]): Arrival[] {
   const between = (from: number, to: number): number => from + Math.floor(random() * (to - from + 1))
   const arrivals: Arrival[] = []
@@ -164,6 +202,7 @@ function arrivalsOf(random: () => number, lanes: readonly string[]): Arrival[] {
       const value = {
         id: `${l}-${i}`,
         k,
+        g: 'xyz'[i % 3],
         ts,
         ...(random() < poison / 3 ? {} : { v: between(0, 99) }),
         ...(f && { f }),

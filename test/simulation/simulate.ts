@@ -3,14 +3,15 @@ import '../../src/built-in.ts'
 import { loadLanguageFor } from '../../src/config/lane-keys.ts'
 import { loadInput } from '../../src/config/load.ts'
 import type { Pipeline, Step } from '../../src/config/model.ts'
-import { type Logger, type Plugin, StateError } from '../../src/contract/plugin.ts'
+import { type LinkPlace, type Logger, type Plugin, StateError } from '../../src/contract/plugin.ts'
 import { build } from '../../src/runtime/build.ts'
 import { PipelineRun } from '../../src/runtime/pipeline.ts'
 import { seeded } from '../support/random.ts'
-import { tally } from './blocks.ts'
+import { type Block, tally } from './blocks.ts'
+import { isLink } from './link-oracle.ts'
 import type { Mutant } from './mutants.ts'
 import { compare } from './oracle.ts'
-import { localStore, simQueue, simSink, simSource } from './plugins.ts'
+import { localStore, simQueue, simRepartition, simSink, simSource } from './plugins.ts'
 import { type Mishap, type Scenario, scenarioOf } from './scenario.ts'
 import { Process } from './scheduler.ts'
 import { START, World } from './world.ts'
@@ -84,15 +85,16 @@ class Simulation {
   constructor(scenario: Scenario, mutant: Mutant | undefined) {
     this.scenario = scenario
     this.mutant = mutant
-    const { seed, lanes, faults, storms, calmFrom, blocks, delivery } = scenario
-    const keptBySource = delivery === 'at_least_once' && !blocks.some(b => b.stateful)
+    const { seed, lanes, faults, storms, calmFrom, blocks, behind, delivery } = scenario
+    const keeps = (chain: readonly Block[]): boolean => delivery === 'at_least_once' && !chain.some(b => b.stateful)
     this.world = new World({
       seed,
       lanes,
       faults,
       storms,
       calmFrom,
-      decides: keptBySource ? 'source' : 'store',
+      // A lane in front of a link commits with what it passes on.
+      decides: lane => ((isLink(lane) ? keeps(behind!) : !behind && keeps(blocks)) ? 'source' : 'store'),
       unfenced: mutant?.unfenced,
     })
   }
@@ -185,7 +187,7 @@ class Simulation {
   private mishap({ kind, target, duration }: Mishap): void {
     const { world } = this
     if (kind === 'rebalance') {
-      world.group.turn++
+      for (const group of world.groups.values()) group.turn++
       return
     }
     if (kind === 'retention') {
@@ -195,9 +197,9 @@ class Simulation {
     }
     if (kind === 'reset') {
       const log = [...world.lanes.values()][target]
-      if (log.position === undefined || world.options.decides === 'source') return
+      if (log.position === undefined || world.options.decides(log.id) === 'source') return
       world.trace(`another program sets the offset of the group for ${log.id}`)
-      world.group.committed.set(log.id, { position: world.between(0, log.records.length), owner: null })
+      world.groupOf(log.id).committed.set(log.id, { position: world.between(0, log.records.length), owner: null })
       return
     }
     if (kind === 'recreate') {
@@ -250,6 +252,7 @@ const placeholders = (scenario: Scenario): Plugin[] => {
     simQueue(world, process, scenario.queueInTransaction),
     tally(true),
     tally(false),
+    ...(scenario.behind ? [simRepartition(world, process, scenario.source)] : []),
   ]
 }
 
@@ -263,9 +266,19 @@ async function load(scenario: Scenario): Promise<Pipeline> {
 /** The same pipeline with the plugins of one process. They are built in: their results are not validated again. */
 function bind(pipeline: Pipeline, scenario: Scenario, world: World, process: Process): Pipeline {
   const own = <S extends Step<any>>(step: S, plugin: Plugin): S => ({ ...step, plugin, foreign: undefined })
+  const link = simRepartition(world, process, scenario.source)
   return {
     ...pipeline,
-    sources: pipeline.sources.map(s => own(s, simSource(world, process, scenario.source))),
+    // A link learns from the topics of a Kafka source which lanes it has to wait for.
+    sources: pipeline.sources.map(s => ({
+      ...own(s, simSource(world, process, scenario.source)),
+      ...(scenario.behind && { type: 'kafka', config: { topics: [s.name] } }),
+    })),
+    transforms: pipeline.transforms.map(t => (t.plugin.link ? own(t, link) : t)),
+    links: pipeline.links?.map(l => {
+      const { sink, source } = link.link!.ends(pipeline.transforms[l.index].config, {} as LinkPlace)
+      return { ...l, sink: own(l.sink, sink.plugin), source: own(l.source, source.plugin) }
+    }),
     sinks: pipeline.sinks.map((s, i) => own(s, simSink(world, process, scenario.sinks[i]))),
     dlq: pipeline.dlq && own(pipeline.dlq, simQueue(world, process, scenario.queueInTransaction)),
   }

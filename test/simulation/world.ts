@@ -3,7 +3,14 @@
  * store of checkpoints, a dead-letter queue, and a network that loses, delays and hangs. It outlives the processes. Accepted writes are
  * noted, and compared with the oracle at the end; writes that must never be accepted are violations at once.
  */
-import { ConnectionError, type CheckpointDelta, type Checkpoint, FencedError, UnknownOutcomeError } from '../../src/contract/plugin.ts'
+import {
+  ConnectionError,
+  type CheckpointDelta,
+  type Checkpoint,
+  FencedError,
+  type LinkRecord,
+  UnknownOutcomeError,
+} from '../../src/contract/plugin.ts'
 import { seeded } from '../support/random.ts'
 import { type Process, Scheduler } from './scheduler.ts'
 
@@ -32,6 +39,8 @@ export interface SimRecord {
   readonly key: string | null
   readonly payload: Buffer
   readonly time: number
+  /** Of an internal topic. */
+  readonly link?: LinkRecord
 }
 
 export interface Row {
@@ -45,6 +54,8 @@ export interface Row {
 
 export interface DeadRow {
   readonly lane: string
+  /** Lane and offset of its record in the source: in front of a link, the lane is another one. */
+  readonly from: string
   readonly offset: number
   readonly step: string
   readonly error: string
@@ -98,6 +109,8 @@ export interface SimTransaction {
   readonly epoch: number
   readonly rows: Row[]
   readonly dead: DeadRow[]
+  /** To an internal topic. */
+  readonly links: LinkRecord[]
   closed: boolean
 }
 
@@ -112,7 +125,11 @@ export interface Heartbeat {
   readonly revoke: readonly string[]
 }
 
-/** The group's coordinator: every lane has one owner at a time, which releases it before another gets it, or is evicted. */
+/** Name of the internal topic of a `repartition`. */
+export const LINK = 'link'
+export const topicOf = (lane: string): string => lane.slice(0, lane.indexOf('/'))
+
+/** The coordinator of the group of one topic: every lane has one owner at a time, which releases it before another gets it, or is evicted. */
 export class Group {
   readonly owner = new Map<string, string>()
   readonly committed = new Map<string, { position: number; owner: string | null }>()
@@ -121,9 +138,11 @@ export class Group {
   private readonly members = new Map<string, number>()
   private readonly asked = new Map<string, number>()
   private readonly world: World
+  private readonly topic: string
 
-  constructor(world: World) {
+  constructor(world: World, topic: string) {
     this.world = world
+    this.topic = topic
   }
 
   heartbeat(member: string, joins: boolean): Heartbeat {
@@ -134,7 +153,7 @@ export class Group {
     const members = [...this.members.keys()].toSorted()
     const yours: string[] = []
     const revoke: string[] = []
-    for (const [i, lane] of [...this.world.lanes.keys()].entries()) {
+    for (const [i, lane] of this.world.lanesOf(this.topic).entries()) {
       const target = members[(i + this.turn) % members.length]
       let owner = this.owner.get(lane)
       if (owner !== undefined && owner !== target) {
@@ -177,7 +196,7 @@ export interface WorldOptions {
   /** From then on no fault occurs. */
   readonly calmFrom: number
   /** Where the authoritative position is stored. */
-  readonly decides: 'store' | 'source'
+  readonly decides: (lane: string) => 'store' | 'source'
   /** A planted bug of the peers: a former owner is not fenced. */
   readonly unfenced?: boolean
 }
@@ -189,7 +208,7 @@ export class World {
   readonly random: () => number
   readonly options: WorldOptions
   readonly lanes = new Map<string, LaneLog>()
-  readonly group: Group
+  readonly groups = new Map<string, Group>()
   readonly rows: Row[] = []
   readonly dead: DeadRow[] = []
   /** sink, key => row: the result of upserts. */
@@ -207,8 +226,18 @@ export class World {
   constructor(options: WorldOptions) {
     this.options = options
     this.random = seeded(options.seed ^ 0x5eed)
-    for (const id of options.lanes) this.lanes.set(id, new LaneLog(id))
-    this.group = new Group(this)
+    for (const id of options.lanes) {
+      this.lanes.set(id, new LaneLog(id))
+      if (!this.groups.has(topicOf(id))) this.groups.set(topicOf(id), new Group(this, topicOf(id)))
+    }
+  }
+
+  lanesOf(topic: string): string[] {
+    return [...this.lanes.keys()].filter(id => topicOf(id) === topic)
+  }
+
+  groupOf(lane: string): Group {
+    return this.groups.get(topicOf(lane))!
   }
 
   get calm(): boolean {
@@ -325,8 +354,8 @@ export class World {
     log.records = []
     log.start = 0
     log.incarnation++
-    this.group.committed.delete(lane)
-    if (this.options.decides === 'source') log.segments.push({ records: log.records, offsets: [], from: 0 })
+    this.groupOf(lane).committed.delete(lane)
+    if (this.options.decides(lane) === 'source') log.segments.push({ records: log.records, offsets: [], from: 0 })
     this.trace(`${lane} is deleted and made anew`)
   }
 
@@ -372,6 +401,8 @@ export class World {
     this.save(process, tx.lane, tx.epoch, delta, reading)
     this.rows.push(...tx.rows)
     this.dead.push(...tx.dead)
+    for (const link of tx.links)
+      this.append(`${LINK}/${link.partition}`, { key: link.key as string | null, payload: Buffer.from(link.value ?? ''), time: 0, link })
     tx.closed = true
   }
 
@@ -382,7 +413,7 @@ export class World {
       if (json === null) log.state.delete(`${store}\0${key}`)
       else log.state.set(`${store}\0${key}`, [store, key, json])
     }
-    if (this.options.decides === 'store') this.consumed(process, lane, delta.position as number, reading)
+    if (this.options.decides(lane) === 'store') this.consumed(process, lane, delta.position as number, reading)
     log.position = delta.position as number
   }
 
@@ -410,12 +441,12 @@ export class World {
   /** The position where a restart continues. */
   positionOf(lane: string): number {
     const log = this.lanes.get(lane)!
-    return (this.options.decides === 'store' ? log.position : this.group.committed.get(lane)?.position) ?? 0
+    return (this.options.decides(lane) === 'store' ? log.position : this.groupOf(lane).committed.get(lane)?.position) ?? 0
   }
 
   commitOffset(process: Process, member: string, lane: string, position: number, owner: string, reading: Reading): void {
-    if (this.group.owner.get(lane) !== member && !this.options.unfenced) throw new FencedError(`${lane} is not ${member}'s`)
-    if (this.options.decides === 'source') this.consumed(process, lane, position, reading)
-    this.group.committed.set(lane, { position, owner })
+    if (this.groupOf(lane).owner.get(lane) !== member && !this.options.unfenced) throw new FencedError(`${lane} is not ${member}'s`)
+    if (this.options.decides(lane) === 'source') this.consumed(process, lane, position, reading)
+    this.groupOf(lane).committed.set(lane, { position, owner })
   }
 }
