@@ -6,11 +6,13 @@ import type { Pipeline, Problem } from '../config/model.ts'
 import { STANDARD_INPUT } from '../config/read.ts'
 import { launch, type PipelineHandle, withoutTimes } from '../engine/launch.ts'
 import { createLogger, type LogOptions } from '../runtime/telemetry/log.ts'
+import type { PipelineRun } from '../runtime/pipeline.ts'
 import type { StatusLine } from '../runtime/telemetry/status.ts'
 import { loadAll } from './load.ts'
 import { logLevelOption, parseCountOption, parseDurationOption, parseTimeOption, setOption } from './options.ts'
 import { logLook, quiet, verbose } from './output.ts'
 import { timeText } from './time-text.ts'
+import type { StartOptions } from './run-start.ts'
 import { StrayErrors } from './stray-errors.ts'
 
 export interface RunFlags {
@@ -90,6 +92,7 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<nu
   strays.attach(handles)
   if (launched instanceof Error) return exitCodeOf(launched)
   signals.attach(handles)
+  await announce(runs, { range, dryRun: flags.dryRun, fresh: flags.fresh }, log, pretty)
   const ends = handles.map(handle =>
     handle.completed.then(
       () => undefined,
@@ -110,6 +113,15 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<nu
   signals.forget()
   const printed = await printReports(handles, flags, log)
   return Math.max(...codes, printed, strays.exitCode)
+}
+
+async function announce(runs: readonly PipelineRun[], options: StartOptions, log: Logger, pretty: boolean): Promise<void> {
+  const { startOf, startText } = await import('./run-start.ts')
+  for (const { built } of runs) {
+    const start = startOf(built.pipeline, built.sources, options)
+    // Readable lines print each field on a line of its own.
+    log.info(pretty ? {} : start, startText(start))
+  }
 }
 
 /** `--fresh` of a pipeline with `repartition`. @throws {EnvironmentError} while another process runs it */
