@@ -1,5 +1,5 @@
 /** Evaluates expressions with the library, which defines their results. Generated code has the same result or leaves the record to it. */
-import { DataError, ExactNumber, type Message } from '../contract/plugin.ts'
+import { DataError, ExactNumber, keyTextOf, type Message } from '../contract/plugin.ts'
 import type { Analysis } from './analyze.ts'
 import { type CelError, FIELD, isCelError, loadCel, META, type Program, unsigned, VALUE } from './cel.ts'
 import { Duration, Timestamp } from './instants.ts'
@@ -46,13 +46,24 @@ function variables(value: unknown, message: Message, { fields, usesValue, usesMe
   return vars
 }
 
-/** The value of `meta`. Fields that the source does not have are missing; of duplicate headers, the last is used. */
+/**
+ * The value of `meta`. Fields that the source does not have are missing; of duplicate headers, the last is used. Bytes that are not UTF-8
+ * become text as in keys, different for different bytes.
+ */
 function metaOf(message: Message): Map<string, unknown> {
   const meta = new Map<string, unknown>([
     ['key', message.key],
     ['time', message.time],
     ['offset', message.offset],
-    ['headers', new Map((message.headers ?? []).map(([name, bytes]) => [name, bytes === null ? null : bytes.toString()]))],
+    [
+      'headers',
+      new Map(
+        (message.headers ?? []).map(([name, bytes]) => [
+          name,
+          bytes === null ? null : typeof bytes === 'string' ? bytes : keyTextOf(bytes),
+        ]),
+      ),
+    ],
   ])
   if (message.origin?.topic !== undefined) meta.set('topic', message.origin.topic)
   if (message.origin?.partition !== undefined) meta.set('partition', message.origin.partition)

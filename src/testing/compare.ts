@@ -38,8 +38,22 @@ export function compare(expected: Expected, actual: Written, match: Channel['mat
   const message = header(actual, DLQ_HEADERS.message) ?? undefined
   if (expected.message !== undefined && !message?.includes(expected.message))
     out.push({ path: 'message', expected: `… ${expected.message} …`, actual: message })
-  return out
+  return distinguishable(out)
 }
+
+/** Texts that look alike, such as é in one and in two code points, with their code points. */
+function distinguishable(all: Difference[]): Difference[] {
+  const norm = (text: string): string => text.normalize('NFKC')
+  const paths = Map.groupBy(all, ({ path }) => norm(path))
+  return all.map(({ path, expected, actual }) => {
+    const shown = paths.get(norm(path))!.length > 1 ? escaped(path) : path
+    return expected !== undefined && actual !== undefined && norm(expected) === norm(actual)
+      ? { path: shown, expected: escaped(expected), actual: escaped(actual) }
+      : { path: shown, expected, actual }
+  })
+}
+
+const escaped = (text: string): string => text.replace(/[^\x20-\x7e]/g, c => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)
 
 /** The last header of that name: the runtime appends its headers to those of the source. */
 export const header = (record: Written, name: string): string | null | undefined => record.headers.findLast(([n]) => n === name)?.[1]

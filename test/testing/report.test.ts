@@ -30,6 +30,34 @@ const short = (file: FileResult): FileResult =>
   JSON.parse(JSON.stringify({ ...file, results: [] }).replaceAll(/\/[^"]*p\.test/g, 'p.test')) as FileResult
 
 describe('the report', () => {
+  it('shows code points where the expected and the actual text look alike', async () => {
+    const nfc = `tests:
+  - name: é
+    steps: [ { input: [ { value: { "n": 1, "m": 1, "o": 1, "e\\u0301": "e\\u0301" } }, { value: { "n": 1, "x": "e\\u0301", "y": "é" } } ] } ]
+    expect:
+      outputs:
+        - { value: { "n": 1, "m": 1, "o": 1, "\\u00e9": "e\\u0301" } }
+        - { value: { "n": 1, "x": "\\u00e9", "y": "è" } }
+`
+    const { results } = await run(nfc, pipelineOf([]))
+    const text = results[0].failures.map(f => failureText(f, plain)).join('\n')
+    const rows = text.split('\n').filter(line => /value\.|expected |actual /.test(line))
+    expect(rows.map(r => r.trim())).toEqual([
+      'value.\\u00e9',
+      'expected  "e\u0301"',
+      'actual    nothing',
+      'value.e\\u0301',
+      'expected  nothing',
+      'actual    "e\u0301"',
+      'value.x',
+      'expected  "\\u00e9"',
+      'actual    "e\\u0301"',
+      'value.y',
+      'expected  "è"',
+      'actual    "é"',
+    ])
+  })
+
   it('shows expected and actual values by message and field', async () => {
     const { results } = await run(FAILING, sums)
     expect(results.map(r => testLine(r, plain).replace(/\d+ ms/, 'N ms'))).toEqual([

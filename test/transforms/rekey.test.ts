@@ -23,6 +23,15 @@ describe('rekey', () => {
     expect(await keys({ key: 'k', allow_null: true }, { k: null })).toEqual([null])
   })
 
+  test('half of a surrogate pair fails, and headers that are not UTF-8 are different keys', async () => {
+    expect(await keys({ key: 'k' }, { k: 'a\ud800' })).toEqual([expect.stringContaining('"a\\ud800" is not valid Unicode')])
+    const headers = [[255], [254], [0xc3, 0xa9]].map(bytes => [['id', Buffer.from(bytes)]] as [string, Buffer][])
+    const run = await runTransform(rekey, { key: 'meta.headers.id', allow_null: false }, [
+      messagesOf(headers.map(h => ({ value: {}, headers: h }))),
+    ])
+    expect(run.out.map(m => m.key)).toEqual(['\ufffd0xff', '\ufffd0xfe', 'é'])
+  })
+
   test('other types fail', async () => {
     expect(await keys({ key: 'k', allow_null: true }, { k: [1] }, { k: { a: 1 } }, {})).toEqual([
       "'k' gave [1], which is not a key",

@@ -69,7 +69,7 @@ function place(name: string, template: string): (m: Message) => string {
     const text = keyText(value)
     if (text === undefined || text === '')
       throw new DataError(`${name.replace('@', '')} is part of the path ${template} and must be text or a number, not ${show(value)}`)
-    return escape(text, template)
+    return escape(text)
   }
 }
 
@@ -79,8 +79,7 @@ const visible = (name: string): string => (/^\.+[^.]/.test(name) ? `%2E${name.sl
 /** Characters that a file system may refuse or interpret, and `%` itself, so that different texts never become the same name. */
 const UNSAFE = /["%*/:<>?\\|]|\p{Cc}/gu
 
-function escape(text: string, template: string): string {
-  if (!text.isWellFormed()) throw new DataError(`${template}: ${show(text)} is not valid Unicode`)
+function escape(text: string): string {
   return text.replace(UNSAFE, c => `%${c.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`)
 }
 

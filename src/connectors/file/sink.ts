@@ -18,6 +18,7 @@ import { FileSet, type OutputFile } from './file-set.ts'
 import { escapeFormula, unescapeFormula } from './formulas.ts'
 import { baseFolder, checkTemplate, isTemplate, pathMaker, readsFields } from './path-template.ts'
 import { delimiterFor, formatOf, plainName } from '../../kit/lines/records.ts'
+import { isRecord } from '../../kit/values/records.ts'
 import { withKeys } from '../../kit/keys/with-keys.ts'
 import lines from '../../kit/keys/lines.schema.json' with { type: 'json' }
 import schema from './sink.schema.json' with { type: 'json' }
@@ -188,7 +189,6 @@ function csvFile(config: FileSinkConfig, ctx: Context, within?: string): OutputF
 
 function record(message: Message): Record<string, unknown> {
   const { value } = message
-  if (typeof value === 'object' && value !== null && !Array.isArray(value) && Object.keys(value).length > 0)
-    return value as Record<string, unknown>
+  if (isRecord(value) && Object.keys(value).length > 0) return value
   throw new DataError('a CSV record must be an object with at least one field')
 }

@@ -2,6 +2,8 @@
 import type { GenerateSourceConfig } from '../../generated/config-types.ts'
 import { compile } from '../../expressions/index.ts'
 import type { Message } from '../../contract/plugin.ts'
+import { exactly } from '../../kit/values/arithmetic.ts'
+import { isRecord } from '../../kit/values/records.ts'
 import { randomAt } from './random.ts'
 
 /** The value of a field in the record `index`; `record` holds the fields before it. Called with 0, 1, 2… after a `restart`. */
@@ -16,7 +18,7 @@ export function fieldMakers({ fields, seed }: GenerateSourceConfig): FieldMaker[
   return Object.entries(fields).map(([name, one]): FieldMaker => {
     const random = randomAt(seed, name)
     if (one.value !== undefined) return { name, make: () => one.value }
-    if (one.sequence !== undefined) return { name, make: index => one.sequence! + index }
+    if (one.sequence !== undefined) return { name, make: index => exactly('+', one.sequence!, index) }
     if (one.choice !== undefined) return { name, make: index => one.choice![Math.floor(random(index) * one.choice!.length)] }
     if (one.time !== undefined) return { name, make: (_, record) => record.time }
     if (one.random !== undefined) {
@@ -33,8 +35,10 @@ export function fieldMakers({ fields, seed }: GenerateSourceConfig): FieldMaker[
   })
 }
 
+/** Not `structuredClone`, which would lose the class of an `ExactNumber`. */
 function detached(value: unknown): unknown {
-  return typeof value === 'object' && value !== null ? structuredClone(value) : value
+  if (Array.isArray(value)) return value.map(detached)
+  return isRecord(value) ? Object.fromEntries(Object.entries(value).map(([name, v]) => [name, detached(v)])) : value
 }
 
 type Walk = NonNullable<GenerateSourceConfig['fields'][string]['walk']>

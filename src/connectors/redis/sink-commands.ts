@@ -1,6 +1,7 @@
 /** Converts a message to commands, per mode of the sink. */
-import { DataError, encodeJson, ExactNumber, isJsonNumber, type Message, toDouble } from '../../contract/plugin.ts'
+import { DataError, encodeJson, ExactNumber, type Message, toDouble } from '../../contract/plugin.ts'
 import type { RedisSinkConfig } from '../../generated/config-types.ts'
+import { type Exact, readDecimal } from '../../kit/values/decimal.ts'
 import { getter, show } from '../../kit/values/fields.ts'
 import { keyField, keyText } from '../../kit/values/key.ts'
 import { isRecord } from '../../kit/values/records.ts'
@@ -101,7 +102,7 @@ function valueOf(m: Message): Buffer | string {
 }
 
 function scoreOf(value: unknown, path: string): number {
-  const score = typeof value === 'string' && value.trim() !== '' ? Number(value) : toDouble(value)
+  const score = typeof value === 'string' ? doubleOf(readDecimal(value.trim())) : toDouble(value)
   if (typeof score === 'number' && Number.isFinite(score)) return score
   throw new DataError(`field "${path}" is ${show(value)} but a score must be a number`)
 }
@@ -109,8 +110,10 @@ function scoreOf(value: unknown, path: string): number {
 /** @returns whether a double cannot represent the value. Redis stores scores as doubles. */
 function isRounded(value: unknown): boolean {
   if (value instanceof ExactNumber) return value.plain === undefined
-  return typeof value === 'string' && isJsonNumber(value.trim()) && new ExactNumber(value.trim()).plain === undefined
+  return typeof value === 'string' && typeof readDecimal(value.trim()) === 'string'
 }
+
+const doubleOf = (x: Exact | undefined): number | undefined => (x === undefined ? undefined : Number(x))
 
 function nameOf(value: unknown, path: string): string {
   const name = keyText(value)

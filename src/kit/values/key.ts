@@ -1,10 +1,16 @@
 /** Derives keys from values. */
-import { canonicalText, encodeJson, ExactNumber, type Json, type Message, parseJson, type State } from '../../contract/plugin.ts'
-import { getter } from './fields.ts'
+import { canonicalText, DataError, encodeJson, ExactNumber, type Json, type Message, parseJson, type State } from '../../contract/plugin.ts'
+import { getter, show } from './fields.ts'
 
-/** Text, a number, true or false as a key to write: numbers with their original digits. Undefined: any other value. */
+/**
+ * Text, a number, true or false as a key to write: numbers with their original digits. Undefined: any other value. @throws {DataError} for
+ * text that UTF-8 cannot represent: written as U+FFFD, it would be the key of other records too
+ */
 export function keyText(value: unknown): string | undefined {
-  if (typeof value === 'string') return value
+  if (typeof value === 'string') {
+    if (value.isWellFormed()) return value
+    throw new DataError(`${show(value)} is not valid Unicode (it has half of a surrogate pair), so it cannot be a key`)
+  }
   if (value instanceof ExactNumber) return value.text
   return typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint' ? String(value) : undefined
 }

@@ -5,7 +5,7 @@ import type { FileSinkConfig } from '../../../src/generated/config-types.ts'
 import { parseRecord, standard } from '../../../src/kit/lines/csv.ts'
 import file from '../../../src/connectors/file/sink.ts'
 import { Splitter } from '../../../src/kit/lines/splitter.ts'
-import { BatchError, type Header, Message, type Origin } from '../../../src/contract/plugin.ts'
+import { BatchError, ExactNumber, type Header, Message, type Origin } from '../../../src/contract/plugin.ts'
 import { fakeContext, writeContext } from '../../../src/testing/conformance/context.ts'
 import { sinkConformance } from '../../conformance/sink.ts'
 import { scratch } from './scratch.ts'
@@ -163,7 +163,7 @@ describe('CSV columns', () => {
     const path = fresh('out.csv')
     const sink = file.create(config({ path }), fakeContext('file'))
     await sink.open!(new AbortController().signal)
-    const batch = [{ a: 1, b: { x: [1] } }, { a: 2, c: 3 }, { b: 'x,"y"' }, 'text', {}].map(v => new Message(v))
+    const batch = [{ a: 1, b: { x: [1] } }, { a: 2, c: 3 }, { b: 'x,"y"' }, 'text', {}, new ExactNumber('1.10')].map(v => new Message(v))
     const error = await sink.write(batch, writeContext()).then(
       () => undefined,
       (e: unknown) => e as BatchError,
@@ -175,6 +175,7 @@ describe('CSV columns', () => {
       [1, `field 'c' is not a column of ${path} (a, b)`],
       [3, 'a CSV record must be an object with at least one field'],
       [4, 'a CSV record must be an object with at least one field'],
+      [5, 'a CSV record must be an object with at least one field'],
     ])
   })
 

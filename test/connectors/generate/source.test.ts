@@ -51,6 +51,20 @@ describe('generate', () => {
     expect(Object.keys(all[0])).toEqual(Object.keys(ticks))
   })
 
+  test('numbers are exact: a counter beyond 2^53, and long results of expressions, also in lists and maps', async () => {
+    const fields: GenerateSourceConfig['fields'] = {
+      id: { sequence: 2 ** 53 },
+      sum: { expression: '123456789012345678901234567890.5 + id' },
+      all: { expression: '{"list": [id, sum], "before": value}' },
+    }
+    const written = (await values(config({ count: 2, fields }))).map(v => JSON.stringify(v))
+    const line = (id: string, sum: string) => `{"id":${id},"sum":${sum},"all":{"list":[${id},${sum}],"before":{"id":${id},"sum":${sum}}}}`
+    expect(written).toEqual([
+      line('9007199254740992', '123456789012354686100489308882.5'),
+      line('9007199254740993', '123456789012354686100489308883.5'),
+    ])
+  })
+
   test('equal seeds generate equal records, different seeds different ones', async () => {
     const of = (seed: number) => values(config({ count: 100, seed, start: '0' }))
     expect(await of(1)).toEqual(await of(1))

@@ -90,6 +90,31 @@ describe.each(kinds)('redis sink: %s', (name, url) => {
     expect(texts(await one('ZRANGE', key, 0, -1))).toEqual(['{"start":1}', '{"start":"2"}'])
   })
 
+  test('a score as text must be a decimal number, and is checked for rounding as a number is', async () => {
+    const sink = await open({ url, sorted_set: unique('score'), score: 'id', unique_score: true })
+    const ids = ['0x10', '0b1', '+9007199254740993', '09007199254740993', '1e400', '', ' 7 ', '1.50']
+    const error: unknown = await sink
+      .write(
+        ids.map(id => message({ id })),
+        writeContext(),
+      )
+      .then(
+        () => undefined,
+        (e: unknown) => e,
+      )
+    await sink.close!()
+    expect(
+      [...(error as BatchError).failed].map(([i, e]) => [ids[i], /must be a number|stores scores as doubles/.exec(e.message)?.[0]]),
+    ).toEqual([
+      ['0x10', 'must be a number'],
+      ['0b1', 'must be a number'],
+      ['+9007199254740993', 'must be a number'],
+      ['09007199254740993', 'stores scores as doubles'],
+      ['1e400', 'must be a number'],
+      ['', 'must be a number'],
+    ])
+  })
+
   test('a score that Redis would round replaces no other record; without unique_score it is logged', async () => {
     const key = unique('k')
     const row = (id: string) =>

@@ -188,6 +188,27 @@ describe.each(kinds)('redis source: %s', (name, url) => {
     await field.close!()
   })
 
+  test('streams: an entry with bytes that are not UTF-8 is not decoded as other text; its dead letter has all bytes', async () => {
+    const d = await driver({ url })
+    const stream = unique('s')
+    const binary = Buffer.from([0x61, 0xff])
+    await d.run([
+      ['XADD', stream, '*', 'a', '12345678901234567.89', 'b', binary],
+      ['XADD', stream, '*', binary, '1.10', Buffer.from([0xfe]), '2'],
+      ['XADD', stream, '*', 'é', '\0'],
+    ])
+    const { source } = await open({ url, streams: [stream] })
+    const all = await readCount(source, 3)
+    await source.close!()
+    expect(all.map(text)).toEqual([
+      '{"a":"12345678901234567.89","b":"\ufffd0x61ff"}',
+      '{"\ufffd0x61ff":"1.10","\ufffd0xfe":"2"}',
+      '{"é":"\\u0000"}',
+    ])
+    const problem = expect.stringContaining('has a field with bytes that are not UTF-8')
+    expect(all.map(m => m.failure?.message)).toEqual([problem, problem, undefined])
+  })
+
   test('Pub/Sub: a restored lane reads uncommitted messages once more', async () => {
     const d = await driver({ url })
     const prefix = unique('c')

@@ -56,6 +56,26 @@ describe.each(Object.entries(places))('%s', (kind, place) => {
     expect(fields[1]).toEqual({ name: 'b', type: 1700 })
   })
 
+  test('settings of the database do not change the text of values', async () => {
+    const names = { bytea_output: 'escape', extra_float_digits: '-10', DateStyle: 'German', TimeZone: 'Asia/Tokyo' }
+    const each = (change: (name: string, to: string) => string) =>
+      Object.entries(names)
+        .map(([name, to]) => change(name, to))
+        .join(';')
+    const execute = (sql: string) => `do $x$ begin execute format('${sql.replaceAll("'", "''")}', current_database()); end $x$`
+    await handle.driver.script(each((name, to) => execute(`alter database %I set ${name} = '${to}'`)))
+    try {
+      await handle.release()
+      handle = await connect(settings(dsn), log)
+      const { rows } = await handle.driver.query(
+        `select '\\x61005cff'::bytea a, 0.1::float8 + 0.2::float8 b, array['\\x00'::bytea] c, '2026-01-02T00:00:00Z'::timestamptz d`,
+      )
+      expect(rows).toEqual([{ a: Buffer.from([97, 0, 92, 255]), b: 0.1 + 0.2, c: [Buffer.from([0])], d: '2026-01-02 00:00:00+00' }])
+    } finally {
+      await handle.driver.script(each(name => execute(`alter database %I reset ${name}`)))
+    }
+  })
+
   test('parameters take the type that the statement expects', async () => {
     const list = ['a"b\\', 'null', '', 'c,d', null, 'ü\n']
     const { rows } = await handle.driver.query(

@@ -31,6 +31,12 @@ describe('keys', () => {
     expect(keyJson('1.1')).not.toBe(keyJson(1.1))
   })
 
+  test('text that UTF-8 cannot represent is no key: it would be the key of other records too', () => {
+    for (const half of ['\ud800', 'a\udc00', '\udc00\ud800'])
+      for (const key of [keyText, sameKeyText]) expect(() => key(half)).toThrow('is not valid Unicode (it has half of a surrogate pair)')
+    expect(['🙂', 'é', 'e\u0301', '\0'].map(keyText)).toEqual(['🙂', 'é', 'e\u0301', '\0'])
+  })
+
   test('two records whose ids differ in the last digit have different keys in Kafka and in Redis', () => {
     const records = ['9007199254740992', '9007199254740993'].map(id => read(`{"id":${id}}`))
     const made = recordMaker({ topic: 't', key: 'id', keep_headers: false, keep_partition: false, timestamp: 'event' } as never)

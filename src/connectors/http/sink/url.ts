@@ -21,7 +21,7 @@ function segment(field: string): (m: Message) => string {
     const value = get(m.value)
     const text = keyText(value) ?? ''
     // `..` is not changed by encoding and would lead to the parent folder.
-    if (text === '' || !text.isWellFormed() || text === '.' || text === '..')
+    if (text === '' || text === '.' || text === '..')
       throw new DataError(`${field} is part of the URL and must be text or a number, not ${show(value)}`)
     return encodeURIComponent(text)
   }

@@ -1,9 +1,12 @@
 /** One stream as a lane: reads first the entries that this consumer has pending, then those that dead consumers left, then new ones. */
+import { isUtf8 } from 'node:buffer'
 import {
   type Batch,
   type Counter,
   DataError,
+  DecodeError,
   type Gap,
+  keyTextOf,
   Message,
   type Origin,
   type Position,
@@ -245,6 +248,10 @@ export class StreamLane {
       offsetOf(id),
       this.origin,
     )
+    if (payload === undefined && !fields.every(isUtf8))
+      m.failure = new DecodeError(
+        `entry ${id} of ${this.key} has a field with bytes that are not UTF-8; to read one field unchanged, set \`field\` and \`format: bytes\``,
+      )
     const times = field === undefined ? 1 : count(fields, field)
     if (times === 0) m.failure = new DataError(`entry ${id} of ${this.key} has no field "${field}"`)
     if (times > 1) m.failure = new DataError(`entry ${id} of ${this.key} has the field "${field}" ${times} times`)
@@ -296,11 +303,11 @@ function count(fields: readonly Buffer[], name: string): number {
   return n
 }
 
-/** XADD accepts a field several times: its values then become a list. */
+/** XADD accepts a field several times: its values then become a list. Bytes that are not UTF-8 become text as in keys. */
 function asObject(fields: readonly Buffer[]): Buffer {
   const object = new Map<string, string | string[]>()
   for (let i = 0; i < fields.length; i += 2) {
-    const [name, value] = [fields[i].toString(), fields[i + 1].toString()]
+    const [name, value] = [keyTextOf(fields[i]), keyTextOf(fields[i + 1])]
     const before = object.get(name)
     if (Array.isArray(before)) before.push(value)
     else object.set(name, before === undefined ? value : [before, value])

@@ -29,7 +29,9 @@ export async function openPglite(path: string): Promise<Driver> {
     makePrivateDirs(dirname(path))
     unlock = lock(path)
     const db = await Database.create(path)
-    await db.exec("set TimeZone = 'UTC'; set DateStyle = 'ISO'; set client_min_messages = error")
+    await db.exec(
+      "set TimeZone = 'UTC'; set DateStyle = 'ISO'; set bytea_output = 'hex'; set extra_float_digits = 1; set client_min_messages = error",
+    )
     takeText(db)
     return new PgliteDriver(db, path, unlock)
   } catch (error) {

@@ -61,8 +61,9 @@ class ServerDriver implements Driver, Runner {
       lock_timeout: o.lockTimeout,
       idle_in_transaction_session_timeout: o.idleInTransactionTimeout,
       ...(o.statementTimeout > 0 ? { query_timeout: o.statementTimeout + SILENCE } : {}),
-      // The text form of times must not depend on the settings of the server.
-      options: `-c TimeZone=UTC -c DateStyle=ISO -c client_min_messages=error ${o.options}`.trim(),
+      // The text form of values must not depend on the settings of the server, the database or the role.
+      options:
+        `-c TimeZone=UTC -c DateStyle=ISO -c bytea_output=hex -c extra_float_digits=1 -c client_min_messages=error ${o.options}`.trim(),
       keepAlive: true,
       connectionTimeoutMillis: CONNECT_TIMEOUT,
       types: { getTypeParser: ((type: number) => (text: string) => decode(type, text)) as never },
