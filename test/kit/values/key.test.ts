@@ -31,7 +31,7 @@ describe('keys', () => {
     expect(keyJson('1.1')).not.toBe(keyJson(1.1))
   })
 
-  test('text that UTF-8 cannot represent is no key: it would be the key of other records too', () => {
+  test('text that UTF-8 cannot represent cannot be a key: it would be the key of other records too', () => {
     for (const half of ['\ud800', 'a\udc00', '\udc00\ud800'])
       for (const key of [keyText, sameKeyText]) expect(() => key(half)).toThrow('is not valid Unicode (it has half of a surrogate pair)')
     expect(['🙂', 'é', 'e\u0301', '\0'].map(keyText)).toEqual(['🙂', 'é', 'e\u0301', '\0'])
