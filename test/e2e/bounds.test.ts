@@ -80,6 +80,17 @@ sinks: [{ file: { path: /dev/null } }]
   })
 })
 
+describe('idempotency', () => {
+  test('a million requests that may not be forgotten, with long keys: the next ones are rejected', async () => {
+    const script = join(import.meta.dirname, 'lib/bomb.ts')
+    const { stdout } = await promisify(execFile)(process.execPath, [script, 'keys'])
+    console.log(stdout.trim())
+    const { statuses, peak } = JSON.parse(stdout) as { statuses: object; peak: number }
+    expect(statuses).toEqual({ 200: 1_000_000, 503: 1000 })
+    expect(peak).toBeLessThan(700)
+  })
+})
+
 describe('websocket_server', () => {
   const open = async (): Promise<{ runner: Runner; port: number; socket: Socket }> => {
     const { runner, port } = await serve(

@@ -1,5 +1,6 @@
 /** Records in this process that the `memory` source reads and the `memory` sink writes. For tests and for programs that embed the runner. */
 import { randomUUID } from 'node:crypto'
+import { InputAccount } from '../../kit/limits.ts'
 import { DecodeError, encodeJson, type Header, type Json, keyTextOf, parseJson, PipelineError } from '../../contract/plugin.ts'
 
 /** `payload` (bytes or text) or `value` (written as JSON); neither: a tombstone. */
@@ -28,6 +29,11 @@ export class StoredRecord {
     this.headers = headers
   }
 
+  /** Bytes, about. */
+  get size(): number {
+    return 128 + (this.payload?.length ?? 0) + (this.keyBytes?.length ?? 0)
+  }
+
   get key(): string | null {
     return this.keyBytes === null ? null : keyTextOf(this.keyBytes)
   }
@@ -50,7 +56,7 @@ export interface ChannelOptions {
 
 /**
  * A queue between a pipeline and the program around it, or between two pipelines: an input that the program sends to, or an output that it
- * iterates over. It holds `capacity` records; the faster side waits.
+ * iterates over. It holds `capacity` records, and bytes within `limits.input`; the faster side waits.
  * A record leaves an input when the pipeline has committed it, so a restored lane reads it again. A record leaves an output when it is
  * taken. The content of a channel is lost when the process ends.
  * @example
@@ -63,6 +69,7 @@ export interface ChannelOptions {
  * await pipeline.completed
  */
 export class MemoryChannel {
+  private readonly account = new InputAccount()
   /** Positions in checkpoints count from the beginning of this channel and are not valid for another. */
   readonly id = randomUUID()
   readonly capacity: number
@@ -91,6 +98,7 @@ export class MemoryChannel {
     if (!(capacity >= 1)) throw new RangeError(`capacity must be at least 1, got ${capacity}`)
     this.capacity = capacity
     this.keeps = keeps
+    forgotten.register(this, this.account)
   }
 
   /**
@@ -219,12 +227,12 @@ export class MemoryChannel {
   /** Adds the records of a sink, as soon as there is room for each. */
   async write(records: readonly MemoryRecord[], signal: AbortSignal): Promise<void> {
     for (const record of records) {
-      while (!this.room) {
+      const stored = new StoredRecord(record)
+      while (!this.fits(stored)) {
         signal.throwIfAborted()
         await this.change(signal)
       }
-      this.list.push(new StoredRecord(record))
-      this.wake()
+      this.add(stored)
     }
   }
 
@@ -259,16 +267,23 @@ export class MemoryChannel {
             'PIPE_CHANNEL',
             'the channel has ended and accepts no more records: send before end(), or create another channel',
           )
-        if (this.room) break
+        if (this.fits(record)) break
         await this.change()
       }
-      this.list.push(record)
-      this.wake()
+      this.add(record)
     }
   }
 
-  private get room(): boolean {
-    return this.next - this.start < this.capacity
+  /** A change of this channel is the only wait: it holds records whenever another source uses up the limit of bytes. */
+  private fits({ size }: StoredRecord): boolean {
+    const count = this.next - this.start
+    return count === 0 || this.keeps || (count < this.capacity && this.account.fits(size))
+  }
+
+  private add(record: StoredRecord): void {
+    this.list.push(record)
+    if (!this.keeps) this.account.add(record.size)
+    this.wake()
   }
 
   /** Offset of the first record in the channel. */
@@ -288,6 +303,7 @@ export class MemoryChannel {
 
   private release(to: number): void {
     if (to <= this.start) return
+    if (!this.keeps) for (let at = this.head; at < to - this.base; at++) this.account.add(-this.list[at].size)
     this.list.fill(undefined as unknown as StoredRecord, this.head, to - this.base)
     this.head = to - this.base
     if (this.head > 1024 && this.head * 2 > this.list.length) {
@@ -305,6 +321,9 @@ export class MemoryChannel {
     for (const resolve of waiting) resolve()
   }
 }
+
+/** A program may drop a channel that is not empty. */
+const forgotten = new FinalizationRegistry<InputAccount>(account => account.add(-account.bytes))
 
 const bytes = (text: Buffer | string | null): Buffer | null => (typeof text === 'string' ? Buffer.from(text) : text)
 

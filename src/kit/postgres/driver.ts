@@ -24,8 +24,8 @@ export interface Result {
   /** Rows read, or inserted, updated or deleted. */
   readonly rowCount: number
   readonly fields: readonly Field[]
-  /** The result is longer than `maxRows`; it is not complete. */
-  readonly more: boolean
+  /** The result has more rows than `maxRows`, or its rows more bytes than `limits.input`; it is not complete. */
+  readonly more: boolean | 'bytes'
 }
 
 export interface QueryOptions {

@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import type { MemorySourceConfig } from '../../../src/generated/config-types.ts'
-import { channel, removeChannel } from '../../../src/connectors/memory/channel.ts'
+import { channel, MemoryChannel, removeChannel } from '../../../src/connectors/memory/channel.ts'
 import memorySink from '../../../src/connectors/memory/sink.ts'
 import memorySource from '../../../src/connectors/memory/source.ts'
 import { Message, type Origin } from '../../../src/contract/plugin.ts'
+import { InputAccount, useLimits } from '../../../src/kit/limits.ts'
 import { fakeContext, fakeSourceContext, writeContext } from '../../../src/testing/conformance/context.ts'
 import { sinkConformance } from '../../conformance/sink.ts'
 import { readAll, sourceConformance } from '../../conformance/source.ts'
@@ -72,5 +73,41 @@ describe('memory', () => {
     channel(name).push({ value: 1 })
     removeChannel(name)
     expect(channel(name).records).toEqual([])
+  })
+})
+
+describe('a channel of a program counts in limits.input', () => {
+  const MiB = 1024 * 1024
+  const record = (size: number) => ({ payload: Buffer.alloc(size) })
+
+  test('a sender waits for bytes as it waits for records; one record always fits, and 1 MiB whatever the others hold', async () => {
+    const release = useLimits({ input: 4 * MiB })
+    const others = new InputAccount()
+    try {
+      const full = new MemoryChannel()
+      let sent = 0
+      const sending = Array.from({ length: 6 }, () => full.send(record(MiB)).then(() => void sent++))
+      await new Promise(resolve => setImmediate(resolve))
+      expect(sent).toBe(3)
+      expect(full.take()).toHaveLength(3)
+      await Promise.all(sending)
+      expect(full.take()).toHaveLength(3)
+      await full.send(record(10 * MiB))
+      full.take()
+
+      others.add(4 * MiB)
+      const small = new MemoryChannel()
+      await small.send([record(MiB / 4), record(MiB / 4), record(MiB / 4)])
+      const late = small.send(record(MiB / 2))
+      expect(await Promise.race([late.then(() => 'sent'), new Promise(resolve => setImmediate(() => resolve('waits')))])).toBe('waits')
+      small.take()
+      await late
+      small.take()
+      others.add(-4 * MiB)
+      expect(others.fits(4 * MiB)).toBe(true)
+    } finally {
+      others.add(-others.bytes)
+      release()
+    }
   })
 })

@@ -1,9 +1,12 @@
 /** The reading thread: its limit, its end, and a silent peer. */
 import { createServer, type Server, type Socket } from 'node:net'
 import type { Worker } from 'node:worker_threads'
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import { type Connection, ReadingThread } from '../../../src/connectors/redis/client/reading/connection.ts'
 import { MAX_WAITING } from '../../../src/connectors/redis/client/reading/protocol.ts'
+import { subscribe } from '../../../src/connectors/redis/client/reading/subscribe.ts'
+import { InputAccount, useLimits } from '../../../src/kit/limits.ts'
+import { encode } from '../../support/redis.ts'
 import { freePorts } from '../../support/servers/ports.ts'
 import { eventually } from '../../support/eventually.ts'
 
@@ -109,4 +112,56 @@ test('an address without a server and a connection closed by the client', async 
   await eventually(() => expect(seen.bytes).toBe(1))
   connection.close()
   await eventually(() => expect(seen.errors).toHaveLength(1))
+})
+
+describe('bytes that are not parsed count in limits.input', () => {
+  const MiB = 1024 * 1024
+  const SUBSCRIBED = '*3\r\n$10\r\npsubscribe\r\n$1\r\n*\r\n:1\r\n'
+  const other = new InputAccount()
+  afterEach(() => other.add(-other.bytes))
+  /** What other sources may hold beside it. */
+  const room = (): number => [8, 7, 6, 5, 4, 3, 2].find(n => other.fits(n * MiB)) ?? 0
+
+  async function subscription(port: number) {
+    cleanups.push(useLimits({ input: 8 * MiB }))
+    const seen = { messages: 0, down: 0 }
+    const handlers = { message: () => void seen.messages++, down: () => void seen.down++, up() {}, fatal() {} }
+    const found = await subscribe({ host: '127.0.0.1', port } as never, async () => ({ host: '127.0.0.1', port }), ['*'], handlers, e => e)
+    cleanups.push(() => found.close())
+    return { seen, found }
+  }
+
+  test('a part of a message counts until it is complete, or the connection is lost', async () => {
+    const message = encode(['pmessage', '*', 'c', Buffer.alloc(4 * MiB)])
+    let socket!: Socket
+    const port = await peer(s => {
+      socket = s
+      s.write(SUBSCRIBED)
+    })
+    const { seen } = await subscription(port)
+    other.add(2 * MiB)
+    expect(room()).toBe(6)
+    socket.write(message.subarray(0, 3.5 * MiB))
+    await eventually(() => expect(room()).toBe(2))
+    socket.write(message.subarray(3.5 * MiB))
+    await eventually(() => expect(seen.messages).toBe(1))
+    expect(room()).toBe(6)
+    socket.write(message.subarray(0, 3.5 * MiB))
+    await eventually(() => expect(room()).toBe(2))
+    socket.destroy()
+    await eventually(() => expect(seen.down).toBe(1))
+    expect(room()).toBe(6)
+  })
+
+  test('beyond the limit, messages are read as they are parsed, also one that is larger than the rest of the limit', async () => {
+    const port = await peer(s => {
+      s.write(SUBSCRIBED)
+      for (let i = 0; i < 20; i++) s.write(encode(['pmessage', '*', 'c', Buffer.alloc(i % 5 === 0 ? 3 * MiB : MiB)]))
+    })
+    other.add(8 * MiB)
+    const { seen } = await subscription(port)
+    await eventually(() => expect(seen.messages).toBe(20))
+    other.add(-8 * MiB)
+    expect(room()).toBe(8)
+  })
 })

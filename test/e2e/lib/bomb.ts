@@ -1,4 +1,7 @@
-/** Reads one hostile record batch in a process of its own, and prints what became of it and of the memory. */
+/**
+ * Reads one hostile record batch in a process of its own, and prints what became of it and of the memory. `keys`: requests with millions of
+ * idempotency keys instead.
+ */
 import zlib from 'node:zlib'
 import { crc32c } from '../../../src/connectors/kafka/codec/crc32c.ts'
 import { SetReader } from '../../../src/connectors/kafka/codec/decode.ts'
@@ -6,6 +9,7 @@ import { HEADER_SIZE } from '../../../src/connectors/kafka/codec/encode.ts'
 import { putVarint, varintSize } from '../../../src/connectors/kafka/codec/numbers.ts'
 import { lz4 } from '../../../src/connectors/kafka/codec/lz4.ts'
 import { compress } from '../../../src/connectors/kafka/codec/compression.ts'
+import { IdempotentRequests } from '../../../src/connectors/http/source/idempotent-requests.ts'
 import { peakMemory } from '../../support/peak-memory.ts'
 
 const GiB = 1024 ** 3
@@ -83,6 +87,17 @@ if (name === 'records') {
     ;({ done } = part)
   }
   console.log(JSON.stringify({ bytes: batch.length, records: read, most, peak: peak() }))
+} else if (name === 'keys') {
+  // Webhooks that may not be forgotten: more than a million within their tolerance, with answers of 1 kB.
+  const requests = new IdempotentRequests({ ttl: 1e9, max: 100_000, keep: 1e9 })
+  const body = Buffer.from('{}')
+  const answer = Promise.resolve({ status: 200, body: 'x'.repeat(1000) })
+  const statuses: Record<number, number> = {}
+  for (let i = 0; i < 1_001_000; i++) {
+    const { status } = await requests.once(`${i}`.padEnd(300, 'k'), body, () => i, () => answer).outcome
+    statuses[status] = (statuses[status] ?? 0) + 1
+  }
+  console.log(JSON.stringify({ statuses, peak: peak() }))
 } else {
   const batch = batchOf(bombs[name](), CODECS.indexOf(name), 1)
   const start = performance.now()

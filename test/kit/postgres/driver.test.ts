@@ -7,6 +7,7 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { connect, type PostgresHandle } from '../../../src/kit/postgres/connect.ts'
 import { ConnectionError, DataError, EnvironmentError } from '../../../src/contract/plugin.ts'
+import { useLimits } from '../../../src/kit/limits.ts'
 import { fakeContext } from '../../../src/testing/conformance/context.ts'
 import { database } from '../../support/postgres.ts'
 import { settings } from '../../connectors/postgres/make.ts'
@@ -114,7 +115,7 @@ describe.each(Object.entries(places))('%s', (kind, place) => {
   test('maxRows: a longer result is an error, a result of that length is not, inside and outside a transaction, prepared or not', async () => {
     const { driver } = handle
     const rows = 'select n from generate_series(1, $1::int) n'
-    const more = async (db: Pick<typeof driver, 'query'>, prepare: boolean): Promise<boolean[]> => {
+    const more = async (db: Pick<typeof driver, 'query'>, prepare: boolean): Promise<unknown[]> => {
       const found = []
       for (const n of [0, 2, 3, 4, 5, 1]) found.push((await db.query(rows, [n], { prepare, maxRows: 3 })).more)
       return found
@@ -133,6 +134,30 @@ describe.each(Object.entries(places))('%s', (kind, place) => {
     const endless = 'with recursive r(n) as (select 1 union all select n + 1 from r) select n from r'
     const { rows, more } = await handle.driver.query(endless, [], { prepare: true, maxRows: 1_000 })
     expect([rows.length, more]).toEqual([1_001, true])
+  })
+
+  test.runIf(kind === 'server')('rows of more bytes than limits.input are not kept, and the connection remains usable', async () => {
+    const release = useLimits({ input: 100_000 })
+    try {
+      await handle.driver.transaction(async tx => {
+        const query = 'select repeat($1, 30000) t from generate_series(1, $2::int)'
+        expect(await tx.query(query, ['x', 3], { maxRows: 100 })).toMatchObject({ more: false, rows: { length: 3 } })
+        expect(await tx.query(query, ['x', 4], { maxRows: 100 })).toMatchObject({ more: 'bytes', rows: [] })
+        expect(await tx.query(query, ['x', 50], { maxRows: 10 })).toMatchObject({ more: 'bytes', rows: [] })
+        expect((await tx.query('select 1 n')).rows).toEqual([{ n: 1 }])
+      })
+    } finally {
+      release()
+    }
+  })
+
+  test.runIf(kind === 'server')('a result of 1 GB: memory stays below a ceiling', async () => {
+    const script = join(import.meta.dirname, 'lib/large-result.ts')
+    const { stdout } = await promisify(execFile)(process.execPath, [script, dsn])
+    const { more, peak } = JSON.parse(stdout) as { more: unknown; peak: number }
+    console.log(stdout.trim())
+    expect(more).toBe('bytes')
+    expect(peak).toBeLessThan(400)
   })
 
   test('a transaction with a failed statement does not commit, even if its user ignored the error', async () => {

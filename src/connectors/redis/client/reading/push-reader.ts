@@ -49,6 +49,11 @@ export class PushReader {
     this.schedule()
   }
 
+  /** There is something to parse: without it, the rest of a message must be read first. */
+  get ready(): boolean {
+    return !this.paused && this.waiting > 0 && this.waiting >= this.need
+  }
+
   pause(paused: boolean): void {
     this.paused = paused
     this.schedule()
@@ -93,9 +98,9 @@ export class PushReader {
       const rest = buf.subarray(at)
       this.chunks.splice(0, count, ...(rest.length > 0 ? [rest] : []))
       this.waiting -= at
-      this.handlers.parsed(at)
       // The rest is incomplete: at least one more byte is needed.
       if (rest.length > 0) this.need = Math.max(this.need, rest.length + 1)
+      this.handlers.parsed(at)
       // Reading waits until bytes are parsed, so a longer message would block it forever.
       if (this.need > MAX_WAITING)
         throw new Error(

@@ -1,6 +1,7 @@
 /** A Pub/Sub connection that reconnects by itself and reports its gaps. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EnvironmentError } from '../../../../contract/plugin.ts'
+import { InputAccount } from '../../../../kit/limits.ts'
 import { backoff } from '../../../../kit/pause.ts'
 import { ReplyError, type Subscription, type SubscriptionHandlers } from '../../driver.ts'
 import { type ClientOptions, RETRY } from '../options.ts'
@@ -34,6 +35,7 @@ export async function subscribe(
   let over: Promise<void> = Promise.resolve()
   let closed = false
   let paused = false
+  let throttled = false
   let attempts = 0
   let retry: NodeJS.Timeout | undefined
 
@@ -63,12 +65,29 @@ export async function subscribe(
         if (refusal !== undefined && may?.test(refusal) !== true) give(new ReplyError(refusal))
       },
       failed: give,
-      parsed: bytes => mine.parsed(bytes),
+      parsed(bytes) {
+        account.add(-bytes)
+        mine.parsed(bytes)
+        throttle()
+      },
     })
+    // Bytes that are not parsed count as input. Beyond the limit, reading waits for parsing, whose queue then makes room as it is set.
+    const account = new InputAccount()
+    throttled = false
+    const throttle = (): void => {
+      if (throttled === (parser.ready && !account.fits(0))) return
+      throttled = !throttled
+      if (!paused) mine.pause(throttled)
+    }
     const mine = thread.connect(address, options.tls, greeting, {
-      data: bytes => parser.take(bytes),
+      data(bytes) {
+        account.add(bytes.length)
+        parser.take(bytes)
+        throttle()
+      },
       ended(why) {
         parser.finish()
+        account.add(-account.bytes)
         ended.resolve()
         const error = explain(cause ?? why)
         subscribed.reject(error)
@@ -86,7 +105,7 @@ export async function subscribe(
   }
   const pause = (stop: boolean): void => {
     paused = stop
-    connection?.pause(stop)
+    connection?.pause(stop || throttled)
     reader?.pause(stop)
   }
   const again = (): void => {
