@@ -16,7 +16,9 @@ export function checkColumns(fields: readonly Field[], step: string): void {
 /** Of a query with `maxRows: limits().messages`. @throws {DataError} when its result is longer */
 export function checkRows({ more }: Result, step: string): void {
   if (more === 'bytes')
-    throw new DataError(`${step}: the rows of the query have more than ${limits().input} bytes (limits.input): select less, or raise the limit`)
+    throw new DataError(
+      `${step}: the rows of the query have more than ${limits().input} bytes (limits.input): select less, or raise the limit`,
+    )
   if (more)
     throw new DataError(
       `${step}: the query returns more than ${limits().messages} rows (limits.messages): add a LIMIT to the query, or raise the limit`,

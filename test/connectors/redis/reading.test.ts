@@ -126,7 +126,13 @@ describe('bytes that are not parsed count in limits.input', () => {
     cleanups.push(useLimits({ input: 8 * MiB }))
     const seen = { messages: 0, down: 0 }
     const handlers = { message: () => void seen.messages++, down: () => void seen.down++, up() {}, fatal() {} }
-    const found = await subscribe({ host: '127.0.0.1', port } as never, async () => ({ host: '127.0.0.1', port }), ['*'], handlers, e => e)
+    const found = await subscribe(
+      { host: '127.0.0.1', port } as never,
+      async () => ({ host: '127.0.0.1', port }),
+      ['*'],
+      handlers,
+      e => e,
+    )
     cleanups.push(() => found.close())
     return { seen, found }
   }

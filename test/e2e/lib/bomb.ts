@@ -94,7 +94,12 @@ if (name === 'records') {
   const answer = Promise.resolve({ status: 200, body: 'x'.repeat(1000) })
   const statuses: Record<number, number> = {}
   for (let i = 0; i < 1_001_000; i++) {
-    const { status } = await requests.once(`${i}`.padEnd(300, 'k'), body, () => i, () => answer).outcome
+    const { status } = await requests.once(
+      `${i}`.padEnd(300, 'k'),
+      body,
+      () => i,
+      () => answer,
+    ).outcome
     statuses[status] = (statuses[status] ?? 0) + 1
   }
   console.log(JSON.stringify({ statuses, peak: peak() }))
