@@ -152,7 +152,7 @@ describe.each(Object.entries(places))('%s', (kind, place) => {
   })
 
   test.runIf(kind === 'server')('a result of 1 GB: memory stays below a ceiling', async () => {
-    const script = join(import.meta.dirname, 'lib/large-result.ts')
+    const script = join(import.meta.dirname, 'large-result.ts')
     const { stdout } = await promisify(execFile)(process.execPath, [script, dsn])
     const { more, peak } = JSON.parse(stdout) as { more: unknown; peak: number }
     console.log(stdout.trim())

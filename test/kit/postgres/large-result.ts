@@ -1,8 +1,8 @@
 /** Reads a result of 1 GB in a process of its own, and prints the most memory that it took, MB. */
-import { connect, connectionFor } from '../../../../src/kit/postgres/connect.ts'
-import { useLimits } from '../../../../src/kit/limits.ts'
-import { silentLogger } from '../../../../src/runtime/telemetry/log.ts'
-import { peakMemory } from '../../../support/peak-memory.ts'
+import { connect, connectionFor } from '../../../src/kit/postgres/connect.ts'
+import { useLimits } from '../../../src/kit/limits.ts'
+import { silentLogger } from '../../../src/runtime/telemetry/log.ts'
+import { peakMemory } from '../../support/peak-memory.ts'
 
 useLimits({ input: 64 * 1024 * 1024 })
 const handle = await connect(connectionFor(process.argv[2]), silentLogger)
