@@ -82,12 +82,12 @@ export class ReplayEntries {
 
   private toStep(d: FailureInfo): ReplayEntry | string {
     const { transforms, sinks, sources } = this.pipeline
-    const [link] = linkSteps(this.pipeline)
-    if (link) return `step '${link.name}' accepts records of the running pipeline only: use --to source`
     if (d.stepInput === undefined) {
       if (d.stepInputMissing !== undefined) return `the input of step '${d.step}' is not kept (${d.stepInputMissing}): use --to source`
       if (d.cutFrom !== undefined) return 'the dlq has only the beginning of the record'
     }
+    const ahead = this.linkAhead(d)
+    if (ahead !== undefined) return ahead
     const stage = transforms.findIndex(t => t.name === d.step)
     if (stage < 0 && sinks.some(s => s.name === d.step)) return { stage: SINKS, sink: d.step }
     if (stage < 0 && d.step !== d.sourceStep && !sources.some(s => s.name === d.step))
@@ -95,7 +95,20 @@ export class ReplayEntries {
     const keeper = transforms.slice(Math.max(0, stage)).find(t => t.plugin.stateful)
     if (keeper && !this.freshState)
       return `step '${keeper.name}' keeps state, which only the running pipeline has: use --to source, or --fresh-state`
-    return { stage }
+    // A replay runs without the `repartition` steps, which are in front of this one.
+    return { stage: stage - linkSteps(this.pipeline).length }
+  }
+
+  /** A `repartition` hands over to lanes of the running pipeline, whose event time is further on. Behind it, a replay can continue. */
+  private linkAhead(d: FailureInfo): string | undefined {
+    const { transforms, sinks } = this.pipeline
+    const link = linkSteps(this.pipeline).at(-1)
+    if (link === undefined || sinks.some(s => s.name === d.step)) return undefined
+    if (transforms.findIndex(t => t.name === d.step) > transforms.indexOf(link)) return undefined
+    const way = this.sourceOf(d)?.plugin.writeBack
+      ? 'use --to source'
+      : 'its source cannot be written to either; send the record to the source again, then use dlq discard'
+    return `step '${link.name}' passes records on to lanes of the running pipeline only: ${way}`
   }
 
   private sourceOf(d: FailureInfo): Step<SourcePlugin> | undefined {

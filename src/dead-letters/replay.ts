@@ -103,6 +103,7 @@ function asReplay(pipeline: Pipeline, way: Way, plugin: SourcePlugin): Pipeline 
   const read: Pipeline = {
     ...pipeline,
     links: undefined,
+    transforms: pipeline.transforms.filter(t => !t.plugin.link),
     sources: [{ ...first, type: plugin.type, plugin, config: {} }],
     metrics: undefined,
   }

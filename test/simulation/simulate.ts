@@ -133,7 +133,7 @@ class Simulation {
     this.closing = true
     for (const slot of this.slots) {
       // A frozen process has not yet detected that another one owns its lanes.
-      slot.hurried = slot.process.frozenUntil > scheduler.time
+      slot.hurried ||= slot.process.frozenUntil > scheduler.time
       if (!slot.ended) slot.run!.stop()
     }
     if (!(await scheduler.run(() => this.slots.every(s => s.ended), 60_000))) return world.violate('stop() does not end')
