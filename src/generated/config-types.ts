@@ -583,7 +583,7 @@ export interface PostgresOutboxSourceConfig {
    */
   columns: {
     /**
-     * An increasing whole number: identity or serial. It is the offset of the record.
+     * An increasing whole number below 2^53: identity or serial. It is the offset of the record.
      */
     id: string
     /**
