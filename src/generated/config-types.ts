@@ -5,7 +5,7 @@
  */
 export interface FileSourceConfig {
   /**
-   * A file, or a glob pattern for several files (each is a lane). Relative to the working directory.
+   * A file, or a glob pattern for several files (each is a lane). Relative to the working directory. Of the matches, only regular files are read; links of other users are followed to files of their owner only. Others are skipped with a log line.
    */
   path: string
   /**
