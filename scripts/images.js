@@ -34,7 +34,10 @@ if (process.argv.includes('--pin')) {
     for (const { file } of found.filter(f => f.image === image)) {
       const text = readFileSync(file, 'utf8')
       // As a whole word: the name of one image may be the beginning of another.
-      writeFileSync(file, text.replaceAll(/[^\s=]+/g, word => (word === image ? `${name}@${digest}` : word)))
+      writeFileSync(
+        file,
+        text.replaceAll(/[^\s=]+/g, word => (word === image ? `${name}@${digest}` : word)),
+      )
     }
     console.log(`${name}@${digest}`)
   }
@@ -42,8 +45,11 @@ if (process.argv.includes('--pin')) {
   const needsDigest = process.argv.includes('--pinned')
   const wrong = found.filter(({ image }) => !(needsDigest ? isPinned(image) : isPinned(image) || hasVersion(image)))
   for (const { file, image } of wrong)
-    console.log(`${file}: ${image} ${needsDigest ? 'has no digest: run node scripts/images.js --pin, and commit the change' : 'has no version'}`)
+    console.log(
+      `${file}: ${image} ${needsDigest ? 'has no digest: run node scripts/images.js --pin, and commit the change' : 'has no version'}`,
+    )
   const left = found.filter(({ image }) => !isPinned(image)).length
-  if (wrong.length === 0) console.log(`images: ${found.length}${left === 0 ? ', all by digest' : `, ${left} by tag; the release requires digests`}`)
+  if (wrong.length === 0)
+    console.log(`images: ${found.length}${left === 0 ? ', all by digest' : `, ${left} by tag; the release requires digests`}`)
   process.exitCode = wrong.length === 0 ? 0 : 1
 }

@@ -58,7 +58,13 @@ function report({ expression, type }: Compiled, record: Parameters<typeof evalua
   const result = evaluate(expression, record)
   if ('error' in result) {
     if (json) print(`${jsonText({ record: i + 1, error: result.error })}\n`)
-    else process.stderr.write(forTerminal(`${input === undefined ? '' : `record ${i + 1}: `}${paint('bad', 'error', process.stderr)} ${result.error}\n`, colors(process.stderr)))
+    else
+      process.stderr.write(
+        forTerminal(
+          `${input === undefined ? '' : `record ${i + 1}: `}${paint('bad', 'error', process.stderr)} ${result.error}\n`,
+          colors(process.stderr),
+        ),
+      )
     return false
   }
   const text = safeJson(result.text)

@@ -16,7 +16,8 @@ export function checkSource({ path, follow }: FileSourceConfig): CheckResult[] {
       return follow
         ? { what, ok: true, detail: 'does not exist yet; the source waits for it' }
         : { what, ok: false, detail: `does not exist (looked in ${process.cwd()})`, fix: `ls -l ${file}` }
-    if (!statSync(file).isFile()) return { what, ok: several, detail: `is not a file${several ? ' and is skipped' : ''}`, fix: `ls -ld ${file}` }
+    if (!statSync(file).isFile())
+      return { what, ok: several, detail: `is not a file${several ? ' and is skipped' : ''}`, fix: `ls -ld ${file}` }
     return may(file, constants.R_OK)
       ? { what, ok: true, detail: `${statSync(file).size} bytes` }
       : { what, ok: false, detail: 'permission denied', fix: `chmod u+r ${file}` }

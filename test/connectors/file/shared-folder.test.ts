@@ -48,7 +48,12 @@ test('a folder, a pipe and a file that vanishes are skipped with a log line; alo
 const STRANGER = 54_321
 
 test.runIf(process.getuid?.() === 0)('links of another user are followed to its own files only', async () => {
-  const dir = tempDir({ 'secret/s.jsonl': '{"n":1}\n', 'theirs.jsonl': '{"n":2}\n', 'in/own.jsonl': '{"n":3}\n', 'in/deep/x.jsonl': '{"n":4}\n' })
+  const dir = tempDir({
+    'secret/s.jsonl': '{"n":1}\n',
+    'theirs.jsonl': '{"n":2}\n',
+    'in/own.jsonl': '{"n":3}\n',
+    'in/deep/x.jsonl': '{"n":4}\n',
+  })
   const link = (target: string, name: string, owner: number): void => {
     symlinkSync(join(dir, target), join(dir, name))
     lchownSync(join(dir, name), owner, owner)
@@ -60,7 +65,9 @@ test.runIf(process.getuid?.() === 0)('links of another user are followed to its 
   link('secret', 'in/also', STRANGER)
   expect(await read(`${dir}/in/*.jsonl`)).toEqual({
     values: [1, 3, 2],
-    skipped: ['stolen'].map(n => `${dir}/in/${n}.jsonl: the file is skipped: it is a link of another user to something that user does not own`).toSorted(),
+    skipped: ['stolen']
+      .map(n => `${dir}/in/${n}.jsonl: the file is skipped: it is a link of another user to something that user does not own`)
+      .toSorted(),
   })
   const below = await read(`${dir}/in/*/*.jsonl`)
   expect(below.values).toEqual([4])
