@@ -98,7 +98,11 @@ export function writePage(rows: readonly Row[], results: readonly Result[]): voi
     }
     if (lines.length > 0) parts.push(`## ${heading}\n\n${HEAD}${lines.join('\n')}\n`)
   }
-  parts.push(`## ${EXCEPTIONS}\n\n${Object.entries(KNOWN).map(([name, reason]) => `- ${name}. ${reason}\n`).join('')}`)
+  parts.push(
+    `## ${EXCEPTIONS}\n\n${Object.entries(KNOWN)
+      .map(([name, reason]) => `- ${name}. ${reason}\n`)
+      .join('')}`,
+  )
   if (missing.length > 0) parts.push(`## ${NOT_RUN}\n\n${missing.map(name => `- ${name}\n`).join('')}`)
   writeFileSync(PAGE, parts.join('\n'))
 }
