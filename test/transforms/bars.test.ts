@@ -277,6 +277,7 @@ describe('a record that is not a trade fails, and no other record is lost', () =
     ['null', { value: null }, 'a tick must be a JSON object, is null'],
     ['no symbol', { value: { price: 1, volume: 1, ts: 1 } }, 'symbol is missing; allowed: a non-empty string'],
     ['empty symbol', tick(1, 1, 1, ''), 'symbol is ""; allowed: a non-empty string'],
+    ['symbol that cannot be a key', tick(1, 1, 1, 'A\ud800'), 'symbol is "A\\ud800"; allowed: valid Unicode'],
     ['symbol of another type', tick(1, 1, 1, 5), 'symbol is 5; allowed: a non-empty string'],
     [
       'no price',

@@ -124,7 +124,7 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
       return
     }
     const message = makeMessage(data, null, ctx.clock.now())
-    const value = looks ? decoded(message) : undefined
+    const value = looks ? decoded(message, ctx.depth) : undefined
     if (isPong(value)) {
       counters.drop('pong')
       feed.connection!.answered()
@@ -175,7 +175,7 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
       for (const rejection of rejections) {
         rejectionLog.note(rejection)
         // A lost message is a gap, wherever it was lost.
-        const key = streams && streamOf(rejection.message, streams)
+        const key = streams && streamOf(rejection.message, streams, ctx.depth)
         if (key !== undefined) streams!.lost('refused', key)
       }
     },
@@ -189,8 +189,9 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
 }
 
 /** Undefined: it is not JSON, and the pipeline will dead-letter it. */
-function decoded(message: Message): unknown {
+function decoded(message: Message, depth: number): unknown {
   try {
+    message.decode(depth)
     return message.value
   } catch {
     return undefined
@@ -198,8 +199,8 @@ function decoded(message: Message): unknown {
 }
 
 /** The message may have been changed since; its bytes are still the received ones. */
-function streamOf({ payload, keyBytes, origin }: Message, streams: Streams): string | undefined {
+function streamOf({ payload, keyBytes, origin }: Message, streams: Streams, depth: number): string | undefined {
   if (keyBytes !== null) return keyBytes.toString()
-  const value = origin && decoded(Message.fromRecord(payload, null, 0, undefined, -1, origin))
+  const value = origin && decoded(Message.fromRecord(payload, null, 0, undefined, -1, origin), depth)
   return value === undefined ? undefined : streams.keyOf(value)
 }

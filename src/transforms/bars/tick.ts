@@ -50,8 +50,12 @@ export class TickReader {
       return new DataError(`a tick must be a JSON object, is ${show(value)}`)
 
     const symbol = this.getSymbol(value)
-    if (typeof symbol !== 'string' || symbol === '') return wrong(this.fields.symbol, symbol, 'a non-empty string')
-    this.symbol = symbol
+    if (symbol !== this.symbol) {
+      if (typeof symbol !== 'string' || symbol === '') return wrong(this.fields.symbol, symbol, 'a non-empty string')
+      // It becomes the key of the bar.
+      if (!symbol.isWellFormed()) return wrong(this.fields.symbol, symbol, 'valid Unicode')
+      this.symbol = symbol
+    } else if (symbol === '') return wrong(this.fields.symbol, symbol, 'a non-empty string')
 
     const rawPrice = this.getPrice(value)
     const price = decimal(rawPrice)

@@ -73,11 +73,12 @@ export const configOf = (url: string, o: Partial<WebsocketSourceConfig> = {}): W
 export type CountingContext = FakeSourceContext & { readonly counts: Record<string, number> }
 
 /** Counters by name and their distinguishing label: `gaps/sequence`. */
-export function countingContext(): CountingContext {
+export function countingContext(depth?: number): CountingContext {
   const counts: Record<string, number> = {}
   const ctx = fakeSourceContext(websocket.type)
   return {
     ...ctx,
+    ...(depth !== undefined && { depth }),
     counts,
     metrics: {
       counter(name, _help, labels = {}) {
@@ -100,8 +101,8 @@ export interface Open {
 
 const opened: Source[] = []
 
-export async function open(url: string, o: Partial<WebsocketSourceConfig> = {}): Promise<Open> {
-  const ctx = countingContext()
+export async function open(url: string, o: Partial<WebsocketSourceConfig> = {}, depth?: number): Promise<Open> {
+  const ctx = countingContext(depth)
   const source = websocketSource(configOf(url, o), ctx, () => 0)
   opened.push(source)
   await source.open!(new AbortController().signal)

@@ -89,6 +89,22 @@ describe('websocket source', () => {
     expect(ctx.counts['dropped/control']).toBeGreaterThan(0)
   })
 
+  test('control messages are recognized up to the depth of the pipeline', async () => {
+    const nested = (type: string, depth: number) => `{"type":"${type}","x":${'['.repeat(depth - 1)}${']'.repeat(depth - 1)}}`
+    const { url } = await peer(socket => {
+      for (const depth of [255, 256, 257, 1000, 1001, 10_000]) for (const type of ['control', 'data']) socket.send(nested(type, depth))
+    })
+    for (const [limit, dropped] of [
+      [256, 2],
+      [1000, 4],
+    ]) {
+      const { take, ctx } = await open(url, { control: [{ type: 'control' }] }, limit)
+      const left = await take(12 - dropped)
+      expect(left.slice(0, dropped).map(m => String(m.payload).slice(0, 14))).toEqual(Array(dropped).fill('{"type":"data"'))
+      expect(ctx.counts['dropped/control']).toBe(dropped)
+    }
+  })
+
   test('pings as messages: the response is dropped, a missing response ends the connection', async () => {
     const { url, received } = await peer((socket, n) => {
       socket.send(`${n}`)
