@@ -4,8 +4,7 @@ import { type Compiled, compileText, evaluate } from './eval/expression.ts'
 import { EXIT } from '../kit/exit-codes.ts'
 import { readRecords, type RecordsFlags } from './eval/records.ts'
 import { runCommand } from './command.ts'
-import { forTerminal, jsonText, safeJson } from '../kit/text/printable.ts'
-import { colors, paint, print, verbose } from './output.ts'
+import { paint, verbose } from './output.ts'
 import { reportProblems } from './load.ts'
 
 interface EvalFlags extends RecordsFlags {
@@ -57,17 +56,10 @@ async function run(text: string | undefined, flags: EvalFlags): Promise<number> 
 function report({ expression, type }: Compiled, record: Parameters<typeof evaluate>[1], i: number, { json, input }: EvalFlags): boolean {
   const result = evaluate(expression, record)
   if ('error' in result) {
-    if (json) print(`${jsonText({ record: i + 1, error: result.error })}\n`)
-    else
-      process.stderr.write(
-        forTerminal(
-          `${input === undefined ? '' : `record ${i + 1}: `}${paint('bad', 'error', process.stderr)} ${result.error}\n`,
-          colors(process.stderr),
-        ),
-      )
+    if (json) process.stdout.write(`${JSON.stringify({ record: i + 1, error: result.error })}\n`)
+    else process.stderr.write(`${input === undefined ? '' : `record ${i + 1}: `}${paint('bad', 'error', process.stderr)} ${result.error}\n`)
     return false
   }
-  const text = safeJson(result.text)
-  print(json ? `{"record":${i + 1},"type":${JSON.stringify(type)},"result":${text}}\n` : `${text}\n`)
+  process.stdout.write(json ? `{"record":${i + 1},"type":${JSON.stringify(type)},"result":${result.text}}\n` : `${result.text}\n`)
   return true
 }

@@ -11,6 +11,7 @@ export interface ExplainFlags {
   readonly format: 'text' | 'mermaid' | 'svg' | 'json'
   readonly set?: string[]
   readonly all?: true
+  readonly resolved?: true
 }
 
 export function register(program: Command): void {
@@ -21,6 +22,7 @@ export function register(program: Command): void {
     .addOption(new Option('--format <format>', 'output format').choices(['text', 'mermaid', 'svg', 'json']).default('text'))
     .addOption(setOption('override a value, e.g. delivery=at_least_once'))
     .option('--all', 'also print the settings that have their default')
+    .option('--resolved', 'print the file with everything that it uses in its place')
     .addHelpText('after', '\nExample:\n  $ runner explain pipelines/bars.yaml --format svg > bars.svg')
     .action(async (file: string, flags: ExplainFlags) => {
       await runCommand(() => explain(file, flags))
@@ -28,9 +30,14 @@ export function register(program: Command): void {
 }
 
 /** @returns the exit code. */
-export async function explain(file: string, { format, set, all }: ExplainFlags): Promise<number> {
+export async function explain(file: string, { format, set, all, resolved }: ExplainFlags): Promise<number> {
   const pipelines = await loadAll([file], set)
   if (typeof pipelines === 'number') return pipelines
+  if (resolved) {
+    const { toYaml } = await import('../explain/resolved.ts')
+    print(toYaml(pipelines[0].tree!))
+    return EXIT.ok
+  }
   const { describe } = await import('../explain/describe.ts')
   const explanation = describe(pipelines[0])
   if (format === 'json') printJson(explanation)

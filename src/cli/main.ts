@@ -16,7 +16,6 @@ const GROUPS: Record<string, Record<string, Load>> = {
     explain: () => import('./explain.ts'),
     test: () => import('./test.ts'),
     eval: () => import('./eval.ts'),
-    fmt: () => import('./fmt.ts'),
     list: () => import('./list.ts'),
     schema: () => import('./schema.ts'),
     gen: () => import('./gen.ts'),

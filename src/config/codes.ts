@@ -55,6 +55,10 @@ export const CODES = {
     title: 'An alias that does not resolve, or expands too far',
     help: 'The anchor is unknown, the value contains itself, or the aliases of the file would expand to more than 10,000 values.',
   },
+  CONFIG_USE: {
+    title: 'A use that cannot be resolved',
+    help: 'Write the file and the name in it, `use: ./shared.yaml#name`, or `use: "#x-name"` for a key of the same file, and a value for each parameter without a default under `with`.',
+  },
   CONFIG_SET: {
     title: 'A --set path that does not exist',
     help: 'Write `--set path=value`, for example `--set sinks[0].kafka.topic=bars.test`. Every part of the path except the last must exist.',

@@ -34,6 +34,7 @@ export function composeSchema(frame: Schema, plugins: readonly DescribedPlugin[]
   const composed = editorSchema(top, '') as Mutable
   composed.$schema = 'http://json-schema.org/draft-07/schema#'
   composed.$defs = defs
+  composed.patternProperties = { '^x-': { description: 'Ignored, unless something uses it (`use: "#x-name"`).' } }
   // A file with `plugins:` may use names that are unknown here; without it, an unknown name is an error.
   composed.if = { required: ['plugins'], properties: { plugins: { minItems: 1 } } }
   const names = {
@@ -49,14 +50,25 @@ export function composeSchema(frame: Schema, plugins: readonly DescribedPlugin[]
   return composed
 }
 
+/** Reuse is resolved before a file is checked, so the schemas of the frame and the plugins do not have these keys. */
+const USE: Mutable = {
+  use: {
+    description:
+      'What to use here: `./shared.yaml#name`, a key of that file, or `#x-name`, a key of this file. Keys beside `use` replace those that are used.',
+    type: 'string',
+    examples: ['./shared.yaml#kafka-eu', '#x-retry'],
+  },
+  with: { description: 'Values of the parameters of what is used.', type: 'object' },
+}
+
 function stepSchema(step: Mutable, plugins: readonly DescribedPlugin[]): Mutable {
   const properties: Mutable = {}
   for (const p of plugins) properties[p.type] = { $ref: `#/$defs/${p.kind}.${p.type}` }
-  return { ...step, properties: { ...properties, ...step.properties }, minProperties: 1 }
+  return { ...step, properties: { ...properties, ...step.properties, ...USE }, minProperties: 1 }
 }
 
 function pluginSchema({ schema, type }: DescribedPlugin, id: string): Mutable {
-  const { $schema: _, $id: __, shorthand, proxy: ____, title: ___, ...rest } = schema as Mutable
+  const { $schema: _, $id: __, shorthand, title: ___, ...rest } = schema as Mutable
   const map = editorSchema(rest, `#/$defs/${id}`) as Mutable
   const { description } = map
   // `stdout:` without a value is an empty map.
@@ -64,7 +76,10 @@ function pluginSchema({ schema, type }: DescribedPlugin, id: string): Mutable {
   if (!schema.required?.some(key => schema.properties?.[key]?.default === undefined)) choices.push({ type: 'null' })
   const short = shorthand && map.properties?.[shorthand]
   if (short) choices.push(Array.isArray(short.anyOf) ? short : { ...short })
-  const { $defs, definitions, ...bare } = map
+  const { $defs, definitions, required, ...bare } = map
+  bare.properties = { ...bare.properties, ...USE }
+  // What is used may have the required keys.
+  if (required?.length > 0) bare.allOf = [...(bare.allOf ?? []), { if: { required: ['use'] }, else: { required } }]
   choices[0] = bare
   const inner = { ...($defs ? { $defs } : {}), ...(definitions ? { definitions } : {}) }
   if (choices.length === 1) return { title: type, ...bare, ...inner }

@@ -115,18 +115,23 @@ async function load(source: SourceText, problems: Problems, options: LoadOptions
   return parsed ? loadTree(source, parsed, problems, options) : { problems: problems.list() }
 }
 
-async function loadTree(source: SourceText, parsed: TreeNode, problems: Problems, options: LoadOptions): Promise<Loaded> {
+async function loadTree(source: SourceText, written: TreeNode, problems: Problems, options: LoadOptions): Promise<Loaded> {
   const env = options.env ?? process.env
   const base = options.base ?? dirname(source.file)
-  if (parsed.kind !== 'map') {
+  if (written.kind !== 'map') {
     problems.add(
       'CONFIG_TYPE',
-      valueSpan({ node: parsed, key: undefined, partial: false }),
+      valueSpan({ node: written, key: undefined, partial: false }),
       [],
       'a pipeline file is a map with the keys name, sources, sinks, …',
     )
     return { problems: problems.list() }
   }
+  // Most files use nothing, and need not load the module.
+  const shares = /\buse\b|^x-/m.test(source.text)
+  const parsed = shares
+    ? await (await import('./use.ts')).expandUses(written, { base, confined: options.noPlugins === true, problems })
+    : written
   for (const argument of options.set ?? []) applySet(parsed, argument, problems)
   if (options.forDlq && parsed.entries.get('dlq')?.value.kind === 'map') applySet(parsed, 'dlq.enabled=true', problems)
   const resolved = resolveFrame(withMetrics(parsed), env, base, problems)
@@ -156,7 +161,9 @@ async function loadTree(source: SourceText, parsed: TreeNode, problems: Problems
   checkPorts(steps, names, froms, problems)
   await checkEndpoints(root, [...names.values()], problems)
   checkListeners(root, value, problems)
-  const pipeline = problems.empty ? { ...assemble(source.file, value, steps, names, froms, new Set(registry.loaded)), defaults } : undefined
+  const pipeline = problems.empty
+    ? { ...assemble(source.file, value, steps, names, froms, new Set(registry.loaded)), defaults, tree: parsed }
+    : undefined
   if (complete && options.forDlq !== true) checkSources(steps, root, problems)
   if (value?.delivery === 'exactly_once') checkDelivery(pipeline ? partsOf(pipeline) : soundParts(steps, names), root, problems)
   if (pipeline) {

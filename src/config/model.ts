@@ -1,4 +1,5 @@
 /** The result of the config layer: a pipeline that passed all checks, with all defaults filled in. */
+import type { MapNode } from './tree.ts'
 import type { Plugin, SinkPlugin, SourcePlugin, TransformPlugin } from '../contract/plugin.ts'
 
 export interface Location {
@@ -138,6 +139,8 @@ export interface Pipeline {
   readonly limits?: LimitsConfig
   readonly metrics?: MetricsConfig
   readonly endpoints?: readonly EndpointConfig[]
+  /** The file with everything that it uses in place, and with the overrides of `--set`; variables are not replaced. */
+  readonly tree?: MapNode
   /** Paths outside the steps whose value is the default. */
   readonly defaults?: ReadonlySet<string>
   /** Hash of all settings that change the results of the pipeline. */

@@ -95,7 +95,7 @@ export class Problems {
   private toProblem({ code, span, path, message, suggestion, severity, place }: Finding): Problem {
     const said = {
       path: formatPath(path),
-      message: redact(message),
+      message: redact(message) + usedBy(span),
       ...(suggestion === undefined ? {} : { suggestion: redact(suggestion) }),
     }
     if (place) return { code, severity: 'error', ...place, endLine: place.line, endColumn: place.column + 1, ...said }
@@ -127,4 +127,14 @@ export class Problems {
     }
     return text
   }
+}
+
+/** The way from the pipeline file to a place in a shared file. */
+function usedBy({ source: { use } }: Span): string {
+  if (use === undefined) return ''
+  const { source, start } = use.at
+  const { line, column } = source.position(start)
+  return ` (used by ${source.file}:${line}:${column}${usedBy(use.at)
+    .replace(/^ \(used by /, ', ')
+    .replace(/\)$/, '')})`
 }

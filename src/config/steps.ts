@@ -39,6 +39,7 @@ export async function checkStep(
 ): Promise<CheckedStep | undefined> {
   const { problems, registry } = context
   const common = COMMON_KEYS[path[0] === 'dlq' ? 'dlq' : kind]
+  if (node.kind === 'scalar' && node.substitution?.unresolved) return undefined
   if (node.kind !== 'map') {
     const type = node.kind === 'scalar' && typeof node.value === 'string' && registry.has(kind, node.value) ? node.value : undefined
     problems.add(

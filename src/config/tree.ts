@@ -7,6 +7,8 @@ export class SourceText {
   /** Path as passed by the user, or `--set`. */
   readonly file: string
   readonly text: string
+  /** Set for a text that was read by a `use`. */
+  use?: Used
   private readonly starts: number[] = [0]
 
   constructor(file: string, text: string) {
@@ -36,6 +38,15 @@ export class SourceText {
     const end = line < this.starts.length ? this.starts[line] : this.text.length
     return this.text.slice(this.starts[line - 1], end).replace(/\r?\n$/, '')
   }
+}
+
+/** By name. A value that is a reference to a variable has its type only after it is resolved. */
+export type Parameters = ReadonlyMap<string, { readonly type: string; readonly value: TreeNode }>
+
+/** Where a shared text is used, and with which values of its parameters. */
+export interface Used {
+  readonly at: Span
+  readonly parameters: Parameters
 }
 
 /** The `file` of a pipeline given as plain data: its problems have a path instead of a line. */

@@ -4,11 +4,12 @@
  */
 import { addSecret } from '../kit/text/secrets.ts'
 import { suggest } from '../kit/text/suggest.ts'
-import type { Env } from './env.ts'
+import { type Env, resolveTree } from './env.ts'
 import type { Problems } from './problems.ts'
 import { spanInScalar } from './scalar.ts'
 import { itemSchema, propertySchema, type Schema, views } from './schema.ts'
-import { type Path, type ScalarNode, type Span, type Substitution, toValue, type TreeNode } from './tree.ts'
+import { isJsonNumber } from '../contract/plugin.ts'
+import { type Parameters, type Path, type ScalarNode, type Span, type Substitution, toExactValue, toValue, type TreeNode } from './tree.ts'
 
 interface Binding {
   readonly root: Schema
@@ -21,7 +22,7 @@ interface Binding {
 /** A copy of the tree with the variables of its expressions inserted; the same tree if there are none. */
 export function bindVariables(node: TreeNode, schema: Schema | undefined, path: Path, binding: Binding): TreeNode {
   if (node.kind === 'scalar') {
-    if (typeof node.value !== 'string' || !/\benv\b|\$\{/.test(node.substitution?.template ?? node.value)) return node
+    if (typeof node.value !== 'string' || !/\b(env|param)\b|\$\{/.test(node.substitution?.template ?? node.value)) return node
     const format = views(schema, node.value, binding.root).find(s => s.format !== undefined)?.format
     return format === 'expression' ? bind(node, path, binding) : node
   }
@@ -41,9 +42,9 @@ export function bindVariables(node: TreeNode, schema: Schema | undefined, path: 
   return changed ? { ...node, entries } : node
 }
 
-/** Strings, comments, and `env.NAME` that is not a field of another value. */
+/** Strings, comments, and `env.NAME` or `param.NAME` that is not a field of another value. */
 const TOKEN =
-  /r?"""[^]*?"""|r?'''[^]*?'''|r?"(?:\\.|[^"\\\n])*"|r?'(?:\\.|[^'\\\n])*'|\/\/[^\n]*|(?<![\w.])env\s*\.\s*(\?\s*)?([A-Z_][A-Z0-9_]*)\b(?!\s*\()/g
+  /r?"""[^]*?"""|r?'''[^]*?'''|r?"(?:\\.|[^"\\\n])*"|r?'(?:\\.|[^'\\\n])*'|\/\/[^\n]*|(?<![\w.])env\s*\.\s*(\?\s*)?([A-Z_][A-Z0-9_]*)\b(?!\s*\()|(?<![\w.])param\s*\.\s*([A-Za-z_]\w*)\b(?!\s*\()/g
 
 function bind(node: ScalarNode, path: Path, binding: Binding): ScalarNode {
   const { substitution } = node
@@ -53,17 +54,28 @@ function bind(node: ScalarNode, path: Path, binding: Binding): ScalarNode {
   let text = ''
   let from = 0
   let unresolved = false
-  const push = (value: string, start: number, end: number, variable?: string): void => {
+  const push = (value: string, start: number, end: number, variable?: string, outside = variable !== undefined): void => {
     if (start === end) return
-    pieces.push({ start, end, at: text.length, to: text.length + value.length, variable, ...(variable ? { outside: true } : {}) })
+    pieces.push({ start, end, at: text.length, to: text.length + value.length, variable, ...(outside ? { outside: true } : {}) })
     text += value
   }
   for (const match of template.matchAll(TOKEN)) {
-    const [all, optional, name] = match
-    if (name === undefined) continue
-    const value = binding.env[name]
+    const [all, optional, name, parameter] = match
+    const parameters = node.span.source.use?.parameters
+    // Without parameters, it is a field of the record.
+    const isParameter = parameter !== undefined && parameters !== undefined && parameters.size > 0
+    if (name === undefined && !isParameter) continue
     push(template.slice(from, match.index), from, match.index)
     from = match.index + all.length
+    if (isParameter) {
+      const given = parameters.get(parameter)
+      if (given === undefined) noParameter(parameter, parameters, node, path, match.index, from, binding.problems)
+      const literal = given && literalOf(parameter, given, path, binding)
+      unresolved ||= literal === undefined
+      push(literal?.text ?? 'null', match.index, from, all, literal?.outside)
+      continue
+    }
+    const value = binding.env[name]
     if (value !== undefined) addSecret(value)
     // As with `:-`, an empty variable counts as not set.
     if (optional !== undefined) push(value ? `optional.of(${JSON.stringify(value)})` : 'optional.none()', match.index, from, all)
@@ -75,8 +87,51 @@ function bind(node: ScalarNode, path: Path, binding: Binding): ScalarNode {
   }
   if (pieces.length === 0) return node
   push(template.slice(from), from, template.length)
-  return { ...node, value: text, substitution: { template, pieces, unresolved, outside: true } }
+  return { ...node, value: text, substitution: { template, pieces, unresolved, outside: pieces.some(piece => piece.outside) } }
 }
+
+/** The value of a parameter as a literal of the language: it cannot change the expression. */
+function literalOf(
+  name: string,
+  { type, value }: { readonly type: string; readonly value: TreeNode },
+  path: Path,
+  { env, problems }: Binding,
+): { text: string; outside: boolean } | undefined {
+  const resolved = resolveTree(value, path, env, '', problems)
+  const { unresolved = false, outside = false } = (resolved.kind === 'scalar' && resolved.substitution) || {}
+  if (unresolved) return undefined
+  if (outside) addSecret(String(toValue(resolved)))
+  const text = resolved.kind === 'scalar' && outside ? String(resolved.value) : undefined
+  if (text === undefined || type === 'string') return { text: JSON.stringify(toExactValue(resolved)), outside }
+  if (type === 'number' ? isJsonNumber(text) : type === 'boolean' && (text === 'true' || text === 'false')) return { text, outside }
+  problems.add('CONFIG_USE', value.span, path, `the parameter ${name} is a ${type}; the variable has another value`)
+  return undefined
+}
+
+function noParameter(
+  name: string,
+  parameters: Parameters,
+  node: ScalarNode,
+  path: Path,
+  start: number,
+  end: number,
+  problems: Problems,
+): void {
+  const near = suggest(name, parameters.keys())
+  const span = spanInScalar(node, start, end) ?? node.span
+  problems.add('CONFIG_USE', span, path, `there is no parameter ${name}; declare it under parameters`, near && `param.${near}`)
+}
+
+/** A text with `param.NAME` replaced, to print it outside the file that declares the parameter. */
+export const literalParameters = ({ span }: ScalarNode, text: string): string =>
+  text.replaceAll(TOKEN, (all, _optional, _name, parameter?: string) => {
+    const given = parameter === undefined ? undefined : span.source.use?.parameters.get(parameter)
+    if (given === undefined) return all
+    const value = toExactValue(given.value)
+    const [, body] = /^\$\{([^}]*)\}$/.exec(String(value)) ?? []
+    if (body === undefined) return JSON.stringify(value)
+    return given.type === 'number' ? `decimal(${asCode(body)})` : given.type === 'boolean' ? `${asCode(body)} == "true"` : asCode(body)
+  })
 
 function missing(name: string, node: ScalarNode, path: Path, start: number, end: number, { env, problems }: Binding): void {
   const near = suggest(name, Object.keys(env))
@@ -108,27 +163,32 @@ function refuse(node: ScalarNode, substitution: Substitution, path: Path, { prob
     'CONFIG_EXPRESSION',
     spanOf(first),
     path,
-    `${first.variable} would insert the variable as code; to use its value in an expression, write env.NAME`,
+    first.variable!.startsWith('${param.')
+      ? `${first.variable} would insert the parameter as code; to use its value in an expression, write param.NAME`
+      : `${first.variable} would insert the variable as code; to use its value in an expression, write env.NAME`,
     template.includes('${file:') ? undefined : modern(template),
   )
   return { ...node, substitution: { ...substitution, unresolved: true } }
 }
 
+/** The value of a reference, such as `NAME:-default`, in an expression. */
+function asCode(body: string): string {
+  if (body.startsWith('param.')) return body
+  const [, name, fallback] = /^([A-Za-z_]\w*)(?::-([^]*))?$/.exec(body) ?? ['', body]
+  return fallback === undefined ? `env.${name}` : `env.?${name}.orValue(${JSON.stringify(fallback)})`
+}
+
 /** Suggests the expression with `env.NAME`; a reference outside quotes is converted to a number. */
 function modern(template: string): string {
-  const value = (body: string): string => {
-    const [, name, fallback] = /^([A-Za-z_]\w*)(?::-([^]*))?$/.exec(body) ?? ['', body]
-    return fallback === undefined ? `env.${name}` : `env.?${name}.orValue(${JSON.stringify(fallback)})`
-  }
   return template.replaceAll(
     /"((?:\\.|[^"\\])*)"|'((?:\\.|[^'\\])*)'|\$\{([^}]*)\}/g,
     (all, double?: string, single?: string, bare?: string) => {
-      if (bare !== undefined) return `decimal(${value(bare)})`
+      if (bare !== undefined) return bare.startsWith('param.') ? bare : `decimal(${asCode(bare)})`
       const quote = all[0]
       const parts = (double ?? single)!
         .split(/(\$\{[^}]*\})/)
         .filter(part => part !== '')
-        .map(part => (part.startsWith('${') ? value(part.slice(2, -1)) : `${quote}${part}${quote}`))
+        .map(part => (part.startsWith('${') ? asCode(part.slice(2, -1)) : `${quote}${part}${quote}`))
       if (!all.includes('${')) return all
       return parts.length === 1 ? parts[0] : `(${parts.join(' + ')})`
     },

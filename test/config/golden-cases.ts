@@ -66,6 +66,12 @@ export const cases: readonly Case[] = [
   { title: 'a value that contains itself', yaml: whole('plugins: &d [«*d»]\n'), codes: ['CONFIG_ALIAS'] },
 
   // --set.
+  {
+    title: 'a use of a name that this file does not have',
+    yaml: whole('x-once: [{ filter: a > 1 }]\ntransforms: [{ use: «"#x-onec"» }]\n'),
+    codes: ['CONFIG_USE'],
+    suggestions: ['"#x-once"'],
+  },
   { title: '--set without a value', yaml: whole(''), set: ['name'], codes: ['CONFIG_SET'], at: ['1:1-5'], file: '--set' },
   {
     title: '--set of a key nobody knows',

@@ -62,6 +62,10 @@ export const EXAMPLES: Record<string, Example> = {
   CONFIG_MERGE: { wrong: 'transforms:\n  - bars: { <<: { interval: 1m } }', right: 'transforms:\n  - bars: { interval: 1m }' },
   CONFIG_TAG: { wrong: 'description: !include about.txt', right: 'description: "${file:about.txt}"' },
   CONFIG_ALIAS: { wrong: 'description: &about Bars\nname: *abuot', right: 'description: &about bars\nname: *about' },
+  CONFIG_USE: {
+    wrong: 'x-eu: { format: jsonl }\nsinks:\n  - file: { use: "#x-eue", path: out.jsonl }',
+    right: 'x-eu: { format: jsonl }\nsinks:\n  - file: { use: "#x-eu", path: out.jsonl }',
+  },
   CONFIG_SET: {
     language: 'console',
     wrong: 'runner explain pipelines/bars.yaml --set transform[0].bars.interval=5m',

@@ -1,0 +1,295 @@
+/**
+ * `use: ./shared.yaml#name` puts settings or steps of another file in its place, or of an `x-` key of the same file (`use: "#x-name"`).
+ * It is done on the tree, before variables and checks, so what was used is checked like what was written. Each use has a `SourceText` of
+ * its own: problems point into the shared file and name the place that uses it, and it holds the values of the parameters.
+ */
+import { dirname, isAbsolute, relative, resolve } from 'node:path'
+import { realpathSync } from 'node:fs'
+import { parseText } from './parse.ts'
+import type { Problems } from './problems.ts'
+import { readText } from './read.ts'
+import { suggest } from '../kit/text/suggest.ts'
+import { spanInScalar } from './scalar.ts'
+import {
+  type MapEntry,
+  type MapNode,
+  type Parameters,
+  type Path,
+  type ScalarNode,
+  SourceText,
+  type Span,
+  type Substitution,
+  toValue,
+  type TreeNode,
+  valueSpan,
+} from './tree.ts'
+
+const REFERENCE = /^((?:\.{0,2}\/|\w[\w-]*\/)?[^#\s]+\.ya?ml)?#([A-Za-z_][\w-]*)$/
+const TYPES = ['string', 'number', 'boolean', 'list', 'map'] as const
+/** Sharing is for a few lines; more than this is a loop or a bomb. */
+const MAX_USES = 200
+const MAX_NESTED = 8
+
+const SECTIONS = ['sources', 'transforms', 'sinks']
+
+export interface UseOptions {
+  /** Folder of the pipeline file. */
+  readonly base: string
+  /** The file is not trusted: it can use only files in its own folder. */
+  readonly confined: boolean
+  readonly problems: Problems
+}
+
+/** @returns the tree without `use` and without the `x-` keys at the top */
+export async function expandUses(root: MapNode, options: UseOptions): Promise<MapNode> {
+  return new Expander(root, options).expand()
+}
+
+interface Place {
+  readonly path: Path
+  /** Folder that relative references start from. */
+  readonly folder: string
+}
+
+class Expander {
+  private readonly root: MapNode
+  private readonly options: UseOptions
+  private uses = 0
+
+  constructor(root: MapNode, options: UseOptions) {
+    this.root = root
+    this.options = options
+  }
+
+  async expand(): Promise<MapNode> {
+    const entries = new Map<string, MapEntry>()
+    for (const [key, { key: span, value }] of this.root.entries) {
+      if (key.startsWith('x-')) continue
+      const at: Place = { path: [key], folder: this.options.base }
+      const expanded = SECTIONS.includes(key)
+        ? await this.steps(value, at)
+        : key === 'dlq'
+          ? await this.step(value, at)
+          : await this.settings(value, at)
+      entries.set(key, { key: span, value: expanded })
+    }
+    return { ...this.root, entries }
+  }
+
+  private async steps(list: TreeNode, at: Place): Promise<TreeNode> {
+    if (list.kind !== 'seq') return list
+    const items: TreeNode[] = []
+    for (const [i, item] of list.items.entries()) {
+      const step = await this.step(item, { ...at, path: [...at.path, i] }, true)
+      if (step.kind === 'seq') items.push(...step.items)
+      else items.push(step)
+    }
+    return { ...list, items }
+  }
+
+  /** @returns the step; a list of steps, if `inList` and that is what is used */
+  private async step(node: TreeNode, at: Place, inList = false): Promise<TreeNode> {
+    if (node.kind !== 'map') return node
+    const used = node.entries.has('use') ? await this.use(node, at, inList ? 'a step or a list of steps' : 'settings') : node
+    if (used.kind === 'seq') return this.steps(used, at)
+    if (used !== node && used.kind === 'map' && used.entries.has('use')) return this.step(used, at, inList)
+    if (used.kind !== 'map') return used
+    const entries = new Map<string, MapEntry>()
+    for (const [key, entry] of used.entries)
+      entries.set(key, { ...entry, value: await this.settings(entry.value, { ...at, path: [...at.path, key] }) })
+    return { ...used, entries }
+  }
+
+  private async settings(node: TreeNode, at: Place): Promise<TreeNode> {
+    const reference = node.kind === 'map' && node.entries.get('use')?.value
+    // Another value is a key of the plugin, such as a field of `map`.
+    if (!reference || reference.kind !== 'scalar' || !REFERENCE.test(String(reference.value))) return node
+    const used = await this.use(node, at, 'settings')
+    return used === node ? node : this.settings(used, at)
+  }
+
+  /** The used node with the other keys of `node`; `unknown` after a problem. */
+  private async use(node: MapNode, at: Place, wanted: string): Promise<TreeNode> {
+    const { problems } = this.options
+    const { use: reference, with: given, ...others } = Object.fromEntries(node.entries)
+    const rest: MapNode = { ...node, entries: new Map(Object.entries(others)) }
+    const path = [...at.path, 'use']
+    const span = valueSpan({ node: reference.value, key: reference.key, partial: false })
+    const fail = (message: string, suggestion?: string): TreeNode => {
+      problems.add('CONFIG_USE', span, path, message, suggestion)
+      return unknown(span)
+    }
+    const text = reference.value.kind === 'scalar' ? String(reference.value.value) : ''
+    const match = REFERENCE.exec(text)
+    if (!match) return fail('write the file and the name in it: use: ./shared.yaml#name, or use: "#x-name" for this file')
+    const [, file, name] = match
+    const from = node.span.source
+    if (depthOf(from) >= MAX_NESTED) return fail(`${name} is used inside more than ${MAX_NESTED} others; does it use itself?`)
+    if (++this.uses > MAX_USES) return fail(`a pipeline can use other parts at most ${MAX_USES} times`)
+    const folder = from.use === undefined ? at.folder : dirname(from.file)
+    const shared = file === undefined ? textOf(from) : await this.read(resolve(folder, file), from, file, fail)
+    if (typeof shared === 'object' && 'kind' in shared) return shared
+    const source = new SourceText(shared.file, shared.text)
+    const parameters = new Map<string, { type: string; value: TreeNode }>()
+    source.use = { at: span, parameters }
+    const root = parseText(source, problems)
+    if (root === undefined) return unknown(span)
+    const entry = root.kind === 'map' ? root.entries.get(name) : undefined
+    if (!entry) {
+      const names = root.kind === 'map' ? [...root.entries.keys()] : []
+      return fail(`${file ?? 'this file'} has no ${name}${names.length > 0 ? `; it has ${names.join(', ')}` : ''}`, near(name, names, file))
+    }
+    const body = this.bind(entry.value, given, span, path, parameters)
+    if (body === undefined) return unknown(span)
+    const found = replaceParameters(body, parameters, path, problems)
+    if (found.kind === 'map') return { ...found, entries: new Map([...found.entries, ...rest.entries]) }
+    if (found.kind !== 'seq' || wanted === 'settings')
+      return fail(`${name} is ${found.kind === 'seq' ? 'a list of steps' : 'a single value'}; ${wanted} are needed here`)
+    const [other] = rest.entries.keys()
+    if (other !== undefined) return fail(`${name} is a list of steps, so ${other} cannot be set for it`)
+    return found
+  }
+
+  private async read(
+    path: string,
+    from: SourceText,
+    file: string,
+    fail: (message: string) => TreeNode,
+  ): Promise<{ file: string; text: string } | TreeNode> {
+    if (this.options.confined && !isWithin(this.options.base, path))
+      return fail(`${file} is outside the folder of the pipeline and is not read with --no-plugins`)
+    const shown = isAbsolute(from.file) ? path : relative('', path)
+    let why = ''
+    const text = await readText(path, { add: (_code, _span, _path, message) => void (why = message) } as Problems)
+    if (text === undefined) return fail(why.replace(path, file))
+    return { file: shown, text: text.replace(/^\uFEFF/, '') }
+  }
+
+  /** Values of the parameters by name. @returns the part of the shared node to use */
+  private bind(
+    node: TreeNode,
+    given: MapEntry | undefined,
+    at: Span,
+    path: Path,
+    parameters: Map<string, { type: string; value: TreeNode }>,
+  ): TreeNode | undefined {
+    const { problems } = this.options
+    const body = node.kind === 'map' ? (node.entries.get('steps') ?? node.entries.get('settings'))?.value : undefined
+    const declared = node.kind === 'map' && body ? node.entries.get('parameters')?.value : undefined
+    const isForm =
+      node.kind === 'map' && body && [...node.entries.keys()].every(k => ['parameters', 'steps', 'settings', 'description'].includes(k))
+    const values = given?.value.kind === 'map' ? given.value.entries : new Map<string, MapEntry>()
+    const known = isForm && declared?.kind === 'map' ? declared.entries : new Map<string, MapEntry>()
+    const before = problems.count
+    for (const [name, { key }] of values) {
+      if (known.has(name)) continue
+      const names = [...known.keys()]
+      const message =
+        names.length > 0 ? `unknown parameter ${name}; allowed: ${names.join(', ')}` : `unknown parameter ${name}: it has none`
+      problems.add('CONFIG_USE', key, [...path.slice(0, -1), 'with', name], message, suggest(name, names))
+    }
+    for (const [name, { key, value }] of known) {
+      const { type, default: fallback } =
+        value.kind === 'map' ? Object.fromEntries(value.entries) : { type: { key, value }, default: undefined }
+      const wanted = type?.value.kind === 'scalar' ? String(type.value.value) : 'string'
+      if (!TYPES.includes(wanted as (typeof TYPES)[number])) {
+        problems.add(
+          'CONFIG_USE',
+          type.value.span,
+          [...path, name],
+          `the type of a parameter is ${TYPES.join(', ')}; got ${wanted}`,
+          suggest(wanted, TYPES),
+        )
+        continue
+      }
+      const chosen = values.get(name)?.value ?? fallback?.value
+      if (chosen === undefined)
+        problems.add('CONFIG_USE', at, path, `the parameter ${name} (${wanted}) has no default: write with: { ${name}: … }`)
+      else if (typeOf(chosen) !== wanted && !isVariable(chosen))
+        problems.add(
+          'CONFIG_USE',
+          chosen.span,
+          [...path.slice(0, -1), 'with', name],
+          `the parameter ${name} is a ${wanted}; got a ${typeOf(chosen)}`,
+        )
+      else parameters.set(name, { type: wanted, value: chosen })
+    }
+    if (problems.count > before) return undefined
+    return isForm ? body : node
+  }
+}
+
+/** `${param.name}` in all text below `node`. */
+function replaceParameters(node: TreeNode, parameters: Parameters, path: Path, problems: Problems): TreeNode {
+  if (node.kind === 'seq') return { ...node, items: node.items.map(item => replaceParameters(item, parameters, path, problems)) }
+  if (node.kind === 'map')
+    return {
+      ...node,
+      entries: new Map([...node.entries].map(([k, e]) => [k, { ...e, value: replaceParameters(e.value, parameters, path, problems) }])),
+    }
+  if (typeof node.value !== 'string' || !node.value.includes('${param.')) return node
+  const template = node.value
+  const pieces: Substitution['pieces'][number][] = []
+  let text = ''
+  let from = 0
+  const push = (piece: string, start: number, end: number, variable?: string): void => {
+    if (start < end) pieces.push({ start, end, at: text.length, to: text.length + piece.length, variable })
+    text += piece
+  }
+  for (const match of template.matchAll(/(?<!\$)\$\{param\.([\w-]*)\}/g)) {
+    const [all, name] = match
+    const value = parameters.get(name)?.value
+    const span = spanInScalar(node, match.index, match.index + all.length) ?? node.span
+    if (value === undefined) {
+      const near = suggest(name, parameters.keys())
+      problems.add('CONFIG_USE', span, path, `there is no parameter ${name}; declare it under parameters`, near && `\${param.${near}}`)
+      return unknown(node.span)
+    }
+    if (all === template.trim()) return value
+    if (value.kind !== 'scalar') {
+      problems.add('CONFIG_USE', span, path, `the parameter ${name} is a ${typeOf(value)}, which cannot be part of a text`)
+      return unknown(node.span)
+    }
+    push(template.slice(from, match.index), from, match.index)
+    push(String(value.value), match.index, match.index + all.length, all)
+    from = match.index + all.length
+  }
+  push(template.slice(from), from, template.length)
+  return { ...node, value: text, substitution: { template, pieces, unresolved: false, outside: false } } satisfies ScalarNode
+}
+
+/** A value with a reported problem, so that nothing else is reported about it. */
+const unknown = (span: Span): ScalarNode => ({
+  kind: 'scalar',
+  span,
+  value: '',
+  style: 'plain',
+  substitution: { template: '', pieces: [], unresolved: true, outside: false },
+})
+
+const depthOf = ({ use }: SourceText): number => (use === undefined ? 0 : 1 + depthOf(use.at.source))
+
+function typeOf(node: TreeNode): string {
+  if (node.kind !== 'scalar') return node.kind === 'seq' ? 'list' : 'map'
+  const value = toValue(node)
+  return value === null ? 'null' : typeof value === 'object' ? 'number' : typeof value
+}
+
+/** The type of a value from a variable is checked where it is used. */
+const isVariable = (node: TreeNode): boolean => node.kind === 'scalar' && typeof node.value === 'string' && node.value.includes('${')
+
+const textOf = ({ file, text }: SourceText): { file: string; text: string } => ({ file, text })
+
+const near = (name: string, names: readonly string[], file: string | undefined): string | undefined => {
+  const other = suggest(name, names)
+  return other && (file === undefined ? `"#${other}"` : `${file}#${other}`)
+}
+
+function isWithin(folder: string, path: string): boolean {
+  try {
+    const inside = relative(realpathSync(folder), realpathSync(path))
+    return inside !== '' && !inside.startsWith('..') && !inside.startsWith('/')
+  } catch {
+    return true // It does not exist: reading it reports this.
+  }
+}
