@@ -350,19 +350,22 @@ class HttpSource implements Source {
     return Promise.race([outcome, late.promise]).finally(() => clearTimeout(timer))
   }
 
-  private keyOf(request: IncomingMessage): string | null {
+  private keyOf(request: IncomingMessage): Buffer | null {
     const { key_header } = this.config
     const value = key_header && request.headers[key_header.toLowerCase()]
-    return typeof value === 'string' && value !== '' ? value : null
+    return typeof value === 'string' && value !== '' ? Buffer.from(value, 'latin1') : null
   }
 
+  /** The bytes received: Node.js decodes each byte of a header as one character, which written as UTF-8 would be two bytes. */
   private headersOf(request: IncomingMessage): Header[] {
     const names = new Set(this.config.headers.map(h => h.toLowerCase()))
     if (this.idempotency) names.add(this.idempotency.header)
     const kept: Header[] = []
     for (const name of names) {
       const value = request.headers[name]
-      if (value !== undefined) kept.push([name, typeof value === 'string' ? value : value.join(', ')])
+      if (value === undefined) continue
+      const text = typeof value === 'string' ? value : value.join(', ')
+      kept.push([name, /[\x80-\xff]/.test(text) ? Buffer.from(text, 'latin1') : text])
     }
     return kept
   }

@@ -293,6 +293,20 @@ describe('idempotency key', () => {
     ]
     expect(seen).toEqual([0, 1].map(i => [...shared, ['idempotency-index', String(i)]]))
   })
+
+  test('headers and keys have the bytes received, also if they are not ASCII', async () => {
+    const seen: unknown[] = []
+    const h = await hook({
+      config: { headers: ['x-name'], key_header: 'x-key' },
+      write: async messages => void seen.push(...messages.map(m => [m.key, m.keyBytes, m.headers])),
+    })
+    const sent = [Buffer.from('é🙂'), Buffer.from([0x61, 0xff])]
+    for (const bytes of sent) await h.post('1', { 'x-name': bytes.toString('latin1'), 'x-key': bytes.toString('latin1') })
+    expect(seen).toEqual([
+      ['é🙂', sent[0], [['x-name', sent[0]]]],
+      ['\ufffd0x61ff', sent[1], [['x-name', sent[1]]]],
+    ])
+  })
 })
 
 describe('signed requests', () => {

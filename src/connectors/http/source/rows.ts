@@ -16,7 +16,7 @@ export interface RowOptions {
 export interface RequestFacts {
   readonly time: number
   /** Used when no field gives a key. */
-  readonly key: string | null
+  readonly key: Buffer | null
   readonly headers: readonly Header[]
   /** Rows get their index as a header of this name. */
   readonly indexHeader?: string
@@ -70,7 +70,7 @@ export function countsOf(rows: readonly Buffer[], path: string, depth: number): 
 
 export function messagesOf(rows: readonly Buffer[], options: RowOptions, facts: RequestFacts): Message[] {
   const keyOf = options.key === undefined ? undefined : getter(options.key)
-  const shared = facts.key === null ? null : Buffer.from(facts.key)
+  const shared = facts.key
   return rows.map((row, i) => {
     const headers = facts.indexHeader === undefined ? facts.headers : [...facts.headers, [facts.indexHeader, String(i)] as const]
     const make = (key: Buffer | null): Message =>
