@@ -12,10 +12,12 @@ type Load = () => Promise<{ register(program: Command): void }>
 /** Each module registers its command; `--help` shows the same groups and order. */
 const GROUPS: Record<string, Record<string, Load>> = {
   'Author:': {
+    new: () => import('./new.ts'),
     validate: () => import('./validate.ts'),
     explain: () => import('./explain.ts'),
     test: () => import('./test.ts'),
     eval: () => import('./eval.ts'),
+    fmt: () => import('./fmt.ts'),
     list: () => import('./list.ts'),
     schema: () => import('./schema.ts'),
     gen: () => import('./gen.ts'),
