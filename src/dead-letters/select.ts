@@ -1,4 +1,5 @@
 /** The dead letters that a command selects. */
+import { keyTextOf } from '../contract/plugin.ts'
 import { type DeadLetter, failureTime } from '../kit/dead-letter/read.ts'
 
 export interface Selection {
@@ -24,7 +25,7 @@ export function selector(s: Selection): (letter: DeadLetter) => boolean {
     if (ids.size > 0 && !ids.has(letter.id)) return false
     if (s.step && !s.step.includes(failure?.step ?? '')) return false
     if (s.errorType && !s.errorType.includes(failure?.errorType ?? '')) return false
-    if (s.key !== undefined && letter.key?.toString() !== s.key && failure?.stepKey !== s.key) return false
+    if (s.key !== undefined && (letter.key && keyTextOf(letter.key)) !== s.key && failure?.stepKey !== s.key) return false
     if (s.since !== undefined && failureTime(letter) < s.since) return false
     if (s.until !== undefined && failureTime(letter) >= s.until) return false
     return s.contains === undefined || letter.payload?.includes(s.contains) === true || failure?.message.includes(s.contains) === true

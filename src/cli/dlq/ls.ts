@@ -9,7 +9,7 @@ import { grouped } from '../../kit/text/grouped.ts'
 import { cut } from '../../kit/text/printable.ts'
 import { scan } from '../../dead-letters/scan.ts'
 import { selector } from '../../dead-letters/select.ts'
-import { EnvironmentError } from '../../contract/plugin.ts'
+import { EnvironmentError, keyTextOf } from '../../contract/plugin.ts'
 import { silentLogger } from '../../runtime/telemetry/log.ts'
 import type { SelectFlags } from '../dlq.ts'
 import { DoneBy, guarded, loadWithDlq, openDeadLetters, selectionOf } from './open.ts'
@@ -81,7 +81,7 @@ export function toJson({ letter, done }: Omit<Row, 'order'>): object {
   return {
     id: letter.id,
     done,
-    key: letter.key?.toString() ?? null,
+    key: letter.key && keyTextOf(letter.key),
     size: letter.payload?.length ?? null,
     time: new Date(letter.time).toISOString(),
     ...(d && {
@@ -124,7 +124,7 @@ function toTable(rows: readonly Row[]): string {
       short(d?.step ?? '-', 40),
       short(d?.errorType ?? 'not a dead letter', 40) + times,
       (d && d.unreadable.length > 0 ? `unreadable: ${d.unreadable.join(', ')}; ` : '') + short(d?.message ?? '', 60),
-      short(letter.key?.toString() ?? '-', 24),
+      short((letter.key && keyTextOf(letter.key)) ?? '-', 24),
     ]
   })
   return `${table(COLUMNS, lines)}\n`
