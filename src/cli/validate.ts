@@ -75,7 +75,7 @@ async function validateFile(
   found: (pipeline: Pipeline) => void,
 ): Promise<FileResult> {
   const env = plugins === false ? { ...process.env, [NO_FILES]: true as const } : process.env
-  const options: LoadOptions = { env, noPlugins: plugins === false }
+  const options: LoadOptions = { env, noPlugins: plugins === false, samples: plugins !== false }
   const isTest = /\.test\.ya?ml$/.test(file)
   const { problems } = isTest
     ? await (await import('./validate/test-file.ts')).validateTestFile(file, options)

@@ -154,6 +154,10 @@ export const CODES = {
     title: 'Settings that contradict each other',
     help: 'Each key is valid, but the combination is not. The message of the plugin gives the reason.',
   },
+  CONFIG_NO_FIELD: {
+    title: 'A field that the records do not have',
+    help: 'The step reads a field that is not in the records that arrive there. An error if no record can have it, a warning if some records may lack it. The runner derives the fields from `generate`, the schemas of `validate`, CSV `columns`, the names in a SELECT, the steps before, and a file of sample records (`samples:` of a source). `runner types FILE` prints it. If a field may be missing, write `has(value.field)` or `value.?field.orValue(default)`.',
+  },
   CONFIG_DELIVERY: {
     title: 'A delivery guarantee that is not possible',
     help: '`delivery: exactly_once` needs outputs, state and positions in one transaction: from Kafka to the same Kafka (or embedded to embedded), or into a database that keeps the checkpoints. The message names the source and the sink.',

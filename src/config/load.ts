@@ -3,6 +3,7 @@ import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Plugin, SinkPlugin, SourcePlugin, TransformPlugin } from '../contract/plugin.ts'
 import { obstacles } from './delivery.ts'
+import type { Flow } from './flow/flow.ts'
 import { checkEndpoints, checkListeners } from './endpoints.ts'
 import { type Env, resolveTree } from './env.ts'
 import { checkFrame, FRAME, isEnabled, resolveFrame, SECTIONS, withMetrics } from './frame.ts'
@@ -35,6 +36,10 @@ export interface LoadOptions {
   readonly noPlugins?: boolean
   /** Custom plugins, in addition to those under `plugins:`. */
   readonly plugins?: readonly Plugin[]
+  /** Reads the sample records of sources (`samples:`) to check the fields that steps read. */
+  readonly samples?: boolean
+  /** Receives the types of the records at each step, also those of steps whose types are unknown. */
+  readonly onFlow?: (flow: Flow) => void
 }
 
 /** A pipeline from code: the path or `file:` URL of a file, YAML text (it has a line break, or begins with `{`), or the parsed file as plain data. */
@@ -161,6 +166,12 @@ async function loadTree(source: SourceText, written: TreeNode, problems: Problem
   checkPorts(steps, names, froms, problems)
   await checkEndpoints(root, [...names.values()], problems)
   checkListeners(root, value, problems)
+  if (options.onFlow || steps.some(isTyped)) {
+    const { checkTypes } = await import('./flow/check.ts')
+    const foreign = new Set<unknown>(registry.loaded)
+    const flow = await checkTypes({ steps, names, froms, root, value, foreign, base: options.samples ? base : undefined }, problems)
+    options.onFlow?.(flow)
+  }
   const pipeline = problems.empty
     ? { ...assemble(source.file, value, steps, names, froms, new Set(registry.loaded)), defaults, tree: parsed }
     : undefined
@@ -172,6 +183,16 @@ async function loadTree(source: SourceText, written: TreeNode, problems: Problem
   }
   return problems.empty ? { pipeline, problems: problems.list() } : { problems: problems.list() }
 }
+
+/** Steps that show what is in the records that they emit. */
+const TYPED = ['generate', 'postgres', 'schedule', 'validate', 'map', 'window', 'group', 'envelope', 'unnest', 'lookup', 'sql']
+
+/** Without such a step, nothing is known, and no code is loaded to check it. */
+const isTyped = ({ type, plugin, node, config }: CheckedStep): boolean =>
+  TYPED.includes(type) ||
+  node.entries.has('samples') ||
+  (plugin as SourcePlugin).outputSchema !== undefined ||
+  (config as { columns?: unknown; format?: unknown } | undefined)?.columns !== undefined
 
 /** All steps of the file, valid or not. */
 const stepCount = (root: MapNode): number =>

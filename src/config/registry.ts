@@ -101,7 +101,7 @@ function shapeOf(p: any): string | undefined {
   if (p[Symbol.toStringTag] === 'Module') return 'a module is not a plugin: pass its default export'
   if (!KINDS.includes(p.kind)) return `kind must be ${KINDS.join(', ')}`
   if (typeof p.type !== 'string' || !/^[a-z][a-z0-9]*(_[a-z0-9]+)*$/.test(p.type)) return 'type must be a name such as sma_crossover'
-  if (['name', 'when', 'enabled', 'from', 'when_off'].includes(p.type))
+  if (['name', 'when', 'enabled', 'from', 'when_off', 'keyed_by', 'samples'].includes(p.type))
     return `type ${p.type} is reserved: every step has a key with this name`
   if (typeof p.schema !== 'object' || p.schema === null) return `${p.type} has no schema`
   if (typeof p.create !== 'function') return `${p.type} has no create function`

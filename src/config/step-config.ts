@@ -29,6 +29,8 @@ export interface CheckedConfig {
   readonly defaults: ReadonlySet<string>
   /** The config passed all checks that need only this step. */
   readonly valid: boolean
+  /** The config as written, with its short form expanded and its variables inserted. */
+  readonly tree: TreeNode
 }
 
 /** @param misplaced keys next to the plugin that belong into it, already reported */
@@ -86,7 +88,7 @@ export async function checkConfig(
   const shaped = !found.some(j => j.path.length === 0)
   const known = unresolved.size === 0 && misplaced.size === 0
   if (known && shaped) runCheck(plugin, soundPart(value, schema, wrong), wrong, place, entry.key, path, problems)
-  return { config: value, secrets: secrets.map(s => s.path.join('.')), hidden, defaults, valid: problems.count === before && known }
+  return { config: value, secrets: secrets.map(s => s.path.join('.')), hidden, defaults, valid: problems.count === before && known, tree: node }
 }
 
 /** Expands `filter: price > 0` to `filter: {condition: price > 0}`, and no value to an empty map. */

@@ -24,7 +24,7 @@ export interface CheckedStep extends CheckedConfig {
 
 /** Keys of a step that are not a plugin. */
 export const COMMON_KEYS: Readonly<Record<Kind | 'dlq', readonly string[]>> = {
-  source: ['name', 'enabled', 'keyed_by'],
+  source: ['name', 'enabled', 'keyed_by', 'samples'],
   transform: ['name', 'enabled', 'when'],
   sink: ['name', 'enabled', 'when', 'from'],
   dlq: ['name', 'enabled', 'when_off'],

@@ -257,9 +257,19 @@ export interface SourcePlugin<C = any> extends Definition<'source', C, SourceCon
   readonly replayable: boolean | ((config: C) => boolean)
   /** The reason, in one line for `explain`. */
   readonly reason: string | ((config: C) => string)
+  /**
+   * The JSON Schema of the values of its records. `validate` compares the fields that later steps read with it: with
+   * `additionalProperties: false`, every other field is an error. Undefined: unknown, so nothing is checked.
+   */
+  readonly outputSchema?: object | ((config: C) => object | undefined)
 }
 
 export interface TransformPlugin<C = any> extends Definition<'transform', C, TransformContext, Transform>, AdvancedTransformPlugin<C> {
+  /**
+   * The JSON Schema of the values that it emits, as in `SourcePlugin`. `input` is what is known of its input; return it if the values pass
+   * unchanged.
+   */
+  readonly outputSchema?: object | ((config: C, input: object) => object | undefined)
   /** Output ports of this transform besides its main output (`emitTo`). */
   ports?(config: C): string[]
   /** False: the transform does not read `message.value`, so bytes need not be decoded for it. Default: true. */

@@ -10,6 +10,7 @@ export { FUNCTIONS, type FunctionEntry } from './functions.ts'
 export { compileObject, type Shape } from './object.ts'
 export { type NumberUse, numberUse } from './number-use.ts'
 export { compile, keyParts }
+export { inferExpression } from './infer.ts'
 export { type FieldPath, fieldPaths } from './paths.ts'
 export type { Expression, ExpressionProblem, ExpressionType } from './types.ts'
 

@@ -42,6 +42,7 @@ export default defineTransform<BarsConfig>({
     ({ interval, zone, week_start, session, time_unit, ...fields }) as unknown as Json,
   windowSpan: c => timeline(c.interval, c).longest + c.allowed_lateness + c.max_future,
   survivesGap: c => c.on_gap !== 'stop',
+  outputSchema: config => outputSchema(config),
   validateConfig,
   create,
 })
@@ -63,6 +64,26 @@ function validateConfig(config: BarsConfig): ConfigProblem[] {
     .reduce((best, ms) => (Math.abs(ms - interval) < Math.abs(best - interval) ? ms : best))
   const message = `interval must be between 1s and 1d and divide 24h evenly, so that every day begins with a new bar, or be 1w, 1mo, 3mo or 1y; got ${formatDuration(interval)}`
   return [{ path: ['interval'], message, suggestion: formatDuration(near) }]
+}
+
+/** The fields of `BarRecord`. */
+function outputSchema({ on_late, on_gap }: BarsConfig): object {
+  const exact = { type: ['number', 'string'] }
+  const [text, number] = [{ type: 'string' }, { type: 'number' }]
+  const properties = {
+    ...{ symbol: text, interval: text, start: number, end: number, open: exact, high: exact, low: exact, close: exact },
+    ...{ volume: exact, vwap: { type: ['number', 'string', 'null'] }, count: number },
+  }
+  return {
+    type: 'object',
+    required: Object.keys(properties),
+    additionalProperties: false,
+    properties: {
+      ...properties,
+      ...(on_late === 'revise' && { revision: number }),
+      ...(on_gap === 'mark' && { incomplete: { type: 'boolean' } }),
+    },
+  }
 }
 
 function create(config: BarsConfig, ctx: TransformContext): Transform {

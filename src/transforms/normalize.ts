@@ -15,6 +15,11 @@ export default defineTransform<NormalizeConfig>({
     return files.flatMap(([path, file]) => readFormat(file).problems.map((p): ConfigProblem => ({ path, ...p })))
   },
 
+  outputSchema({ formats }) {
+    const read = Object.values<string>(typeof formats === 'string' ? [formats] : formats).map(file => readFormat(file).format)
+    return { oneOf: [...new Set(read.flatMap(f => f?.messages.map(m => m.type) ?? (['ticker', 'orderbook'] as const)))].map(type => SCHEMAS[type]) }
+  },
+
   create({ formats }, ctx) {
     const format = load(typeof formats === 'string' ? formats : formatOf(formats, ctx.lane.source))
     const reader = exchangeReader(format)
@@ -42,6 +47,20 @@ export default defineTransform<NormalizeConfig>({
     }
   },
 })
+
+const TEXT = { type: 'string' }
+const LEVELS = { type: 'array', items: { type: 'array', items: TEXT } }
+const record = (type: string, properties: object): object => ({
+  type: 'object',
+  required: ['type', 'exchange', 'symbol', 'ts', ...Object.keys(properties)],
+  additionalProperties: false,
+  properties: { type: { const: type }, exchange: TEXT, symbol: TEXT, ts: { type: 'number' }, ...properties },
+})
+/** The schemas of `Ticker` and `OrderBook`. */
+const SCHEMAS = {
+  ticker: record('ticker', { price: TEXT, volume: TEXT, bid: { type: ['string', 'null'] }, ask: { type: ['string', 'null'] } }),
+  orderbook: record('orderbook', { bids: LEVELS, asks: LEVELS, sequence: {}, snapshot: { type: 'boolean' } }),
+} as const
 
 function formatOf(formats: Readonly<Record<string, string>>, source: string): string {
   if (Object.hasOwn(formats, source)) return formats[source]

@@ -264,7 +264,7 @@ export const cases: readonly Case[] = [
 
   // Names and wiring.
   { title: 'bad step name', yaml: step('bars: 1m\n    name: «A b»'), codes: ['CONFIG_VALUE'] },
-  { title: 'name twice', yaml: step('bars: 1m\n    name: a\n  - filter: price > 1.0\n    name: «a»'), codes: ['CONFIG_DUPLICATE_NAME'] },
+  { title: 'name twice', yaml: step('bars: 1m\n    name: a\n  - filter: count > 1.0\n    name: «a»'), codes: ['CONFIG_DUPLICATE_NAME'] },
   {
     title: 'a setting that names a source which is not there',
     yaml: `name: x\nsources:\n  - kafka: { topics: [a] }\n  - file: { path: a.jsonl }\ntransforms:\n  - reconcile: { left: kafka, right: «fiel», key: id }\n${SINK}`,
@@ -339,6 +339,12 @@ export const cases: readonly Case[] = [
     yaml: step('map: { fields: { a: «1.0 + "b"» } }'),
     codes: ['CONFIG_EXPRESSION'],
     paths: ['transforms[0].map.fields.a'],
+  },
+  {
+    title: 'a field that no record has',
+    yaml: step('map: { fields: { price: p } }\n  - filter: «prce» > 1.0'),
+    codes: ['CONFIG_NO_FIELD'],
+    suggestions: ['price'],
   },
   { title: 'condition that is none', yaml: step('filter: «1 + 1»'), codes: ['CONFIG_EXPRESSION_TYPE'] },
   {

@@ -55,7 +55,7 @@ test('durations and sizes become numbers, values of variables are converted, plu
   const p = await pipelineOf(
     `name: x
 sources: [{ kafka: { topics: ["\${T}"], group: "\${G}", max_bytes: 3MiB, max_poll_records: "\${N:-7}", tls_insecure_skip_verify: "\${S:-yes}" } }]
-transforms: [{ bars: 1m }]
+transforms: [{ bars: 1m }, { map: meta }]
 sinks: [{ kafka: { topic: b, key: "\${K:-123}" } }]
 `,
     { T: 'ticks', G: '42', KAFKA_BROKERS: 'h:1', KAFKA_LINGER_MS: '33' },

@@ -122,6 +122,10 @@ export const EXAMPLES: Record<string, Example> = {
   },
   CONFIG_EXPRESSION: { wrong: 'transforms:\n  - filter: price >', right: 'transforms:\n  - filter: price > 0' },
   CONFIG_EXPRESSION_TYPE: { wrong: 'transforms:\n  - filter: 1 + 1', right: 'transforms:\n  - filter: price > 0' },
+  CONFIG_NO_FIELD: {
+    wrong: 'transforms:\n  - map: { fields: { price: p } }\n  - filter: prce > 0',
+    right: 'transforms:\n  - map: { fields: { price: p } }\n  - filter: price > 0',
+  },
   CONFIG_CHECK: { wrong: 'transforms:\n  - bars: 7m', right: 'transforms:\n  - bars: 5m' },
   CONFIG_DELIVERY: {
     wrong: 'sinks:\n  - stdout: {}\ndelivery: exactly_once',

@@ -6,6 +6,12 @@ import { readJson } from '../../kit/http/answer.ts'
 import { statusOfAll } from '../../kit/pipeline-status.ts'
 import schema from './source.schema.json' with { type: 'json' }
 
+/** The schema of an object with these fields. */
+function record(names: string): object {
+  const required = names.split(' ')
+  return { type: 'object', required, additionalProperties: false, properties: Object.fromEntries(required.map(name => [name, true])) }
+}
+
 export default defineSource<RunnerStatusSourceConfig>({
   type: 'runner_status',
   schema,
@@ -18,6 +24,7 @@ export default defineSource<RunnerStatusSourceConfig>({
         problems.push({ path: ['urls'], message: `${url} must be an http:// or https:// URL` })
     return problems
   },
+  outputSchema: { anyOf: [record('pipeline version status problems in out dead lag retries watermark'), record('url pipeline status problems')] },
   check: checkUrls,
 
   create({ every, urls, timeout, rounds }, ctx) {

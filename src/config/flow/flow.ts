@@ -1,0 +1,179 @@
+/** Follows the types of records from the sources through the transforms to the sinks (docs/adr/0048-typed-flow.md). */
+import type { SourcePlugin, TransformPlugin } from '../../contract/plugin.ts'
+import { loadLanguage } from '../../expressions/on-demand.ts'
+import { isPlainPath } from '../../expressions/plain-path.ts'
+import { ANY, both, type Inferred, inferPath, objectOf, type RecordType, unionOf, union, withField } from '../../expressions/record-type.ts'
+import type { Schema } from '../schema.ts'
+import { schemaOfType, typeOfSchema } from './json-schema.ts'
+import { sourceType, transformType } from './rules.ts'
+import { type Use, usesOf } from './uses.ts'
+
+export interface FlowStep {
+  readonly kind: 'source' | 'transform' | 'sink'
+  readonly type: string
+  readonly name: string
+  readonly plugin: any
+  /** Undefined: the step has problems, so its settings are not read. */
+  readonly config: any
+  /** The plugin is not built in. */
+  readonly foreign: boolean
+  readonly when?: string
+  readonly keyedBy?: string
+  readonly from?: { readonly step: string; readonly port?: string }
+  /** Type of the values in the file of `samples`. */
+  readonly samples?: RecordType
+}
+
+/** A field that a step reads, or a condition. */
+export interface FlowUse extends Use {
+  readonly step: FlowStep
+  /** Key of the frame that has the text, instead of a setting of the plugin. */
+  readonly key?: 'when' | 'keyed_by'
+  readonly record: RecordType
+  /** Name of the step that emits the records. */
+  readonly by: string
+  /** The step receives only some records: a field that may be missing is not reported. */
+  readonly selective: boolean
+  readonly inferred: Inferred
+}
+
+export interface Edge {
+  readonly from: string
+  readonly to: string
+  readonly type: RecordType
+}
+
+export interface Flow {
+  readonly uses: readonly FlowUse[]
+  readonly edges: readonly Edge[]
+}
+
+/** Records of one source, at a place of the chain. */
+type Variants = ReadonlyMap<string, RecordType>
+
+const merged = (variants: Variants): RecordType => unionOf([...variants.values()])
+
+/** Transforms that emit the records that they receive. */
+const PASSES = new Set(['filter', 'dedupe', 'throttle', 'rekey', 'repartition', 'validate'])
+
+/** @param steps the enabled steps in order; a step without `plugin` could not be loaded */
+export async function flowOf(steps: readonly FlowStep[]): Promise<Flow> {
+  const inferred = await inference(steps)
+  const typeOf = (text: string, record: RecordType): RecordType => inferred(text, record).type
+  const uses: FlowUse[] = []
+  const edges: Edge[] = []
+  const read = (step: FlowStep, record: RecordType, by: string, selective: boolean, more: Omit<Use, 'path'> & { path?: Use['path']; key?: FlowUse['key'] }): void => {
+    const root = more.of ?? record
+    const found = more.kind === 'field' ? inferPath(more.text, root) : inferred(more.text, root)
+    uses.push({ path: [], ...more, step, record: root, by, selective, inferred: found })
+  }
+  const settings = (step: FlowStep, record: RecordType, by: string, selective: boolean): void => {
+    if (step.when !== undefined) read(step, record, by, true, { text: step.when, kind: 'expression', key: 'when', condition: true })
+    if (step.foreign || step.config === undefined) return
+    for (const use of usesOf(step.kind, step.type, step.config, step.plugin.schema as Schema, record))
+      read(step, record, by, selective || step.when !== undefined, use)
+  }
+
+  let variants: Variants = new Map()
+  let by = ''
+  for (const step of steps.filter(s => s.kind === 'source')) {
+    const emitted = emits(step, typeOf)
+    variants = new Map([...variants, [step.name, emitted]])
+    by = by === '' ? step.name : `${by} and ${step.name}`
+    if (step.keyedBy !== undefined) read(step, emitted, step.name, false, { text: step.keyedBy, kind: 'expression', key: 'keyed_by' })
+    if (step.type === 'generate' && typeof step.config?.key === 'string' && !step.foreign)
+      read(step, emitted, step.name, false, { text: step.config.key, kind: 'field', path: ['key'], safe: true })
+  }
+  const ports = new Map<string, { readonly type: RecordType; readonly by: string }>()
+  const sources = steps.filter(s => s.kind === 'source')
+  let last = sources.map(s => [s.name, variants.get(s.name)!] as const)
+  let selective = false
+  const arrive = (step: FlowStep, type: RecordType): void => {
+    for (const [from, own] of last.length > 1 ? last : last.map(([name]) => [name, type] as const)) edges.push({ from, to: step.name, type: own })
+  }
+  for (const step of steps.filter(s => s.kind === 'transform')) {
+    const record = merged(variants)
+    arrive(step, record)
+    settings(step, record, by, selective)
+    for (const port of portsOf(step)) ports.set(`${step.name}.${port}`, { type: step.type === 'validate' && !step.foreign ? record : ANY, by })
+    const before = variants
+    variants = through(step, variants, typeOf)
+    if (step.type === 'filter') selective = true
+    const changed = [...variants].some(([name, type]) => type !== before.get(name)) || variants.size !== before.size
+    if (changed && !(PASSES.has(step.type) && !step.foreign)) by = step.name
+    last = [[step.name, merged(variants)]]
+  }
+  const end = merged(variants)
+  for (const step of steps.filter(s => s.kind === 'sink')) {
+    if (step.from !== undefined) {
+      const port = ports.get(`${step.from.step}.${step.from.port}`) ?? { type: ANY, by }
+      edges.push({ from: `${step.from.step}.${step.from.port}`, to: step.name, type: port.type })
+      settings(step, port.type, port.by, true)
+      continue
+    }
+    arrive(step, end)
+    settings(step, end, by, selective)
+  }
+  return { uses, edges }
+}
+
+/** Loads the language only for expressions that are not plain paths. */
+async function inference(steps: readonly FlowStep[]): Promise<typeof inferPath> {
+  const texts = steps.flatMap(s => [s.when, s.keyedBy, ...(s.config === undefined || s.foreign ? [] : expressionsOf(s))])
+  return texts.some(text => text !== undefined && !isPlainPath(text)) ? (await loadLanguage()).inferExpression : inferPath
+}
+
+const expressionsOf = ({ kind, type, config, plugin }: FlowStep): string[] =>
+  usesOf(kind, type, config, plugin.schema as Schema, ANY).flatMap(use => (use.kind === 'expression' ? [use.text] : []))
+
+function emits(step: FlowStep, typeOf: (text: string, record: RecordType) => RecordType): RecordType {
+  if (step.config === undefined) return step.samples ?? ANY
+  const own = step.foreign ? ANY : sourceType(step.type, step.config, typeOf)
+  const declared = declaredType(step, undefined)
+  return [own, declared ?? ANY, step.samples ?? ANY].reduce(both)
+}
+
+/** The type that the plugin declares; undefined: none. */
+function declaredType({ plugin, config }: FlowStep, input: RecordType | undefined): RecordType | undefined {
+  const { outputSchema } = plugin as SourcePlugin | TransformPlugin
+  if (outputSchema === undefined) return undefined
+  const schema: unknown = typeof outputSchema === 'function' ? outputSchema(config, (input && schemaOfType(input)) as object) : outputSchema
+  return schema === undefined ? ANY : typeOfSchema(schema)
+}
+
+function portsOf({ plugin, config }: FlowStep): readonly string[] {
+  return config === undefined ? [] : ((plugin as TransformPlugin).ports?.(config) ?? [])
+}
+
+/** The records after a step. */
+function through(step: FlowStep, before: Variants, typeOf: (text: string, record: RecordType) => RecordType): Variants {
+  const each = (change: (type: RecordType) => RecordType): Variants => new Map([...before].map(([name, type]) => [name, change(type)]))
+  if (step.config === undefined) return PASSES.has(step.type) && !step.foreign ? before : each(() => ANY)
+  // Records for which the condition is false pass unchanged.
+  const orBefore = (made: RecordType, type: RecordType): RecordType => (step.when === undefined || made === type ? made : union(made, type))
+  if (step.type === 'join_latest' && !step.foreign) return joined(step, before, typeOf, orBefore)
+  return each(type => {
+    const declared = declaredType(step, type)
+    const made = declared ?? (step.foreign ? ANY : (transformType(step.type, step.config, type, typeOf) ?? type))
+    return orBefore(made, type)
+  })
+}
+
+/** The records of the table end here; the others get a field with one of them. */
+function joined(
+  { config }: FlowStep,
+  before: Variants,
+  typeOf: (text: string, record: RecordType) => RecordType,
+  orBefore: (made: RecordType, type: RecordType) => RecordType,
+): Variants {
+  const table = (config.source === undefined ? undefined : before.get(config.source as string)) ?? ANY
+  const kept = config.value === undefined ? table : typeOf(config.value as string, table)
+  const row = config.on_missing === 'pass' ? union(kept, { kind: 'scalar', of: ['null'] }) : kept
+  const others = [...before].filter(([name]) => name !== config.source)
+  return new Map(
+    others.map(([name, type]) => [
+      name,
+      orBefore(withField(type.kind === 'object' ? type : objectOf([], true), [config.as], { type: row, presence: 'always' }), type),
+    ]),
+  )
+}
