@@ -16,6 +16,7 @@ const GROUPS: Record<string, Record<string, Load>> = {
     validate: () => import('./validate.ts'),
     explain: () => import('./explain.ts'),
     test: () => import('./test.ts'),
+    types: () => import('./types.ts'),
     eval: () => import('./eval.ts'),
     fmt: () => import('./fmt.ts'),
     list: () => import('./list.ts'),
