@@ -48,7 +48,10 @@ export async function types(file: string, flags: Flags): Promise<number> {
   const to = flags.at === undefined ? undefined : stepOf(flags.at, flow, pipeline)
   const edges = to === undefined ? flow.edges : flow.edges.filter(edge => edge.to === to)
   if (flags.at !== undefined && edges.length === 0) {
-    const near = suggest(flags.at, flow.edges.map(edge => edge.to))
+    const near = suggest(
+      flags.at,
+      flow.edges.map(edge => edge.to),
+    )
     process.stderr.write(`${file} has no step or topic ${flags.at}${near === undefined ? '' : `; did you mean ${near}?`}\n`)
     return EXIT.config
   }

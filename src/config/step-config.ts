@@ -88,7 +88,14 @@ export async function checkConfig(
   const shaped = !found.some(j => j.path.length === 0)
   const known = unresolved.size === 0 && misplaced.size === 0
   if (known && shaped) runCheck(plugin, soundPart(value, schema, wrong), wrong, place, entry.key, path, problems)
-  return { config: value, secrets: secrets.map(s => s.path.join('.')), hidden, defaults, valid: problems.count === before && known, tree: node }
+  return {
+    config: value,
+    secrets: secrets.map(s => s.path.join('.')),
+    hidden,
+    defaults,
+    valid: problems.count === before && known,
+    tree: node,
+  }
 }
 
 /** Expands `filter: price > 0` to `filter: {condition: price > 0}`, and no value to an empty map. */

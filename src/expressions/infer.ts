@@ -2,7 +2,21 @@
 import { type CelNode, FIELD, META, VALUE } from './cel.ts'
 import { isPlainPath } from './plain-path.ts'
 import { prepare } from './prepare.ts'
-import { ANY, type Field, type Inferred, inferPath, isOnly, listOf, objectOf, type Read, type RecordType, scalar, typeAt, union, unionOf } from './record-type.ts'
+import {
+  ANY,
+  type Field,
+  type Inferred,
+  inferPath,
+  isOnly,
+  listOf,
+  objectOf,
+  type Read,
+  type RecordType,
+  scalar,
+  typeAt,
+  union,
+  unionOf,
+} from './record-type.ts'
 import { OPTIONAL_ENTRY } from './syntax.ts'
 import type { ExpressionProblem } from './types.ts'
 
@@ -78,7 +92,12 @@ class Walker {
   }
 
   private place(node: CelNode, scope: Scope): Place {
-    const from = (root: RecordType, names: readonly string[] = [], ranges: Read['ranges'] = []): Place => ({ root, names, ranges, optional: false })
+    const from = (root: RecordType, names: readonly string[] = [], ranges: Read['ranges'] = []): Place => ({
+      root,
+      names,
+      ranges,
+      optional: false,
+    })
     if (node.op === 'id') {
       const name = String(node.args)
       if (scope.has(name)) return from(scope.get(name)!)
@@ -91,10 +110,19 @@ class Walker {
     const owner = node.args[0] as CelNode
     const before = this.place(owner, scope)
     const optional = before.optional || node.op.includes('?')
-    const step: unknown = node.op.startsWith('.') ? node.args[1] : (node.args[1] as CelNode).op === 'value' ? (node.args[1] as CelNode).args : undefined
+    const step: unknown = node.op.startsWith('.')
+      ? node.args[1]
+      : (node.args[1] as CelNode).op === 'value'
+        ? (node.args[1] as CelNode).args
+        : undefined
     if (typeof step === 'string') {
       const start = this.text.indexOf(step, owner.end)
-      return { root: before.root, names: [...before.names, step], ranges: [...before.ranges, { start, end: start + step.length }], optional }
+      return {
+        root: before.root,
+        names: [...before.names, step],
+        ranges: [...before.ranges, { start, end: start + step.length }],
+        optional,
+      }
     }
     // An element of a list: the list is read, and the next name is a field of the element.
     if (before.names.length > 0) this.reads.push({ ...before, safe: optional })
@@ -136,7 +164,8 @@ class Walker {
       return this.infer(body, new Map(scope).set(String(variable.args), this.infer(value, scope)))
     }
     // The name of a namespace is not a field.
-    const of = receiver.op === 'id' && !String(receiver.args).startsWith(FIELD) && !scope.has(receiver.args) ? ANY : this.infer(receiver, scope)
+    const of =
+      receiver.op === 'id' && !String(receiver.args).startsWith(FIELD) && !scope.has(receiver.args) ? ANY : this.infer(receiver, scope)
     const variables = bound(name, args)
     if (variables > 0) {
       const inner = new Map(scope)
@@ -168,8 +197,10 @@ class Walker {
 
   private mixed(node: CelNode, text: CelNode, number: CelNode): void {
     const written = (n: CelNode): string => this.text.slice(n.start, n.end).trim()
-    const [wrong, suggestion] = node.op === '+' && number.op !== 'value' ? [number, `string(${written(number)})`] : [text, `double(${written(text)})`]
-    const effect = node.op === '==' || node.op === '!=' ? `'${node.op}' never finds them equal` : `'${node.op}' does not work on text and a number`
+    const [wrong, suggestion] =
+      node.op === '+' && number.op !== 'value' ? [number, `string(${written(number)})`] : [text, `double(${written(text)})`]
+    const effect =
+      node.op === '==' || node.op === '!=' ? `'${node.op}' never finds them equal` : `'${node.op}' does not work on text and a number`
     this.problems.push({
       message: `${written(text)} is text, and ${written(number)} is a number: ${effect}`,
       start: wrong.start,
@@ -185,7 +216,11 @@ const isNode = (v: unknown): v is CelNode => typeof v === 'object' && v !== null
 /** Number of arguments that are names for elements. */
 function bound(name: string, args: readonly CelNode[]): number {
   const isName = (arg: CelNode | undefined): boolean => arg?.op === 'id' && !String(arg.args).startsWith(FIELD)
-  if (['all', 'exists', 'existsOne', 'exists_one', 'filter', 'map', 'optMap', 'optFlatMap'].includes(name) && args.length >= 2 && isName(args[0]))
+  if (
+    ['all', 'exists', 'existsOne', 'exists_one', 'filter', 'map', 'optMap', 'optFlatMap'].includes(name) &&
+    args.length >= 2 &&
+    isName(args[0])
+  )
     return args.length === 3 && isName(args[1]) && name !== 'map' ? 2 : 1
   return /^transform(List|Map|MapEntry)$/.test(name) && args.length >= 3 && isName(args[0]) ? 2 : 0
 }
@@ -205,4 +240,3 @@ function checked(node: CelNode): RecordType {
   if (name === 'int' || name === 'double' || name === 'decimal') return scalar('number')
   return name === 'list' ? listOf(ANY) : ANY
 }
-

@@ -17,7 +17,9 @@ export default defineTransform<NormalizeConfig>({
 
   outputSchema({ formats }) {
     const read = Object.values<string>(typeof formats === 'string' ? [formats] : formats).map(file => readFormat(file).format)
-    return { oneOf: [...new Set(read.flatMap(f => f?.messages.map(m => m.type) ?? (['ticker', 'orderbook'] as const)))].map(type => SCHEMAS[type]) }
+    return {
+      oneOf: [...new Set(read.flatMap(f => f?.messages.map(m => m.type) ?? (['ticker', 'orderbook'] as const)))].map(type => SCHEMAS[type]),
+    }
   },
 
   create({ formats }, ctx) {

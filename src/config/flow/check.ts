@@ -28,7 +28,11 @@ export interface FlowInput {
 export async function checkTypes(input: FlowInput, problems: Problems): Promise<Flow> {
   const stepOf = new Map<FlowStep, CheckedStep>()
   const all: FlowStep[] = []
-  for (const [section, kind] of [['sources', 'source'], ['transforms', 'transform'], ['sinks', 'sink']] as const) {
+  for (const [section, kind] of [
+    ['sources', 'source'],
+    ['transforms', 'transform'],
+    ['sinks', 'sink'],
+  ] as const) {
     const node = input.root.entries.get(section)?.value
     const items = node?.kind === 'seq' ? node.items : []
     for (const i of items.keys()) {
@@ -47,7 +51,8 @@ export async function checkTypes(input: FlowInput, problems: Problems): Promise<
         ...(typeof frame?.when === 'string' && { when: frame.when }),
         ...(typeof frame?.keyed_by === 'string' && { keyedBy: frame.keyed_by }),
         ...(from && { from }),
-        ...(input.base !== undefined && step?.node.entries.has('samples') && { samples: (await import('./samples.ts')).sampleType(step, input.base, problems) }),
+        ...(input.base !== undefined &&
+          step?.node.entries.has('samples') && { samples: (await import('./samples.ts')).sampleType(step, input.base, problems) }),
       }
       if (step) stepOf.set(flow, step)
       all.push(flow)
@@ -134,7 +139,13 @@ function checkRead({ root, names, ranges, safe }: Read, use: FlowUse, place: Pla
   if (found.how === 'unknown') {
     const near = close(name, found.near!.owner.fields.keys())
     if (near === undefined) return
-    return problems.warn('CONFIG_NO_FIELD', whole, place.path, `${path} is not declared for the records of ${use.by}, but ${near} is`, fixed(near))
+    return problems.warn(
+      'CONFIG_NO_FIELD',
+      whole,
+      place.path,
+      `${path} is not declared for the records of ${use.by}, but ${near} is`,
+      fixed(near),
+    )
   }
   const { owner } = found
   const above = names.slice(0, at).join('.')
@@ -148,7 +159,8 @@ function checkRead({ root, names, ranges, safe }: Read, use: FlowUse, place: Pla
   const message = `${subject} ${above === '' ? 'have' : 'has'} no field ${name}; ${above === '' ? 'they have' : 'it has'} ${list}${quoted(use, place, span)}`
   const suggestion = fixed(suggest(name, all))
   // A test for a field is always false; a sink writes NULL.
-  if (safe && use.kind === 'expression') problems.warn('CONFIG_NO_FIELD', whole, place.path, `${message}; the test never succeeds`, suggestion)
+  if (safe && use.kind === 'expression')
+    problems.warn('CONFIG_NO_FIELD', whole, place.path, `${message}; the test never succeeds`, suggestion)
   else problems.add('CONFIG_NO_FIELD', whole, place.path, message, suggestion)
 }
 

@@ -62,7 +62,13 @@ export async function flowOf(steps: readonly FlowStep[]): Promise<Flow> {
   const typeOf = (text: string, record: RecordType): RecordType => inferred(text, record).type
   const uses: FlowUse[] = []
   const edges: Edge[] = []
-  const read = (step: FlowStep, record: RecordType, by: string, selective: boolean, more: Omit<Use, 'path'> & { path?: Use['path']; key?: FlowUse['key'] }): void => {
+  const read = (
+    step: FlowStep,
+    record: RecordType,
+    by: string,
+    selective: boolean,
+    more: Omit<Use, 'path'> & { path?: Use['path']; key?: FlowUse['key'] },
+  ): void => {
     const root = more.of ?? record
     const found = more.kind === 'field' ? inferPath(more.text, root) : inferred(more.text, root)
     uses.push({ path: [], ...more, step, record: root, by, selective, inferred: found })
@@ -89,13 +95,15 @@ export async function flowOf(steps: readonly FlowStep[]): Promise<Flow> {
   let last = sources.map(s => [s.name, variants.get(s.name)!] as const)
   let selective = false
   const arrive = (step: FlowStep, type: RecordType): void => {
-    for (const [from, own] of last.length > 1 ? last : last.map(([name]) => [name, type] as const)) edges.push({ from, to: step.name, type: own })
+    for (const [from, own] of last.length > 1 ? last : last.map(([name]) => [name, type] as const))
+      edges.push({ from, to: step.name, type: own })
   }
   for (const step of steps.filter(s => s.kind === 'transform')) {
     const record = merged(variants)
     arrive(step, record)
     settings(step, record, by, selective)
-    for (const port of portsOf(step)) ports.set(`${step.name}.${port}`, { type: step.type === 'validate' && !step.foreign ? record : ANY, by })
+    for (const port of portsOf(step))
+      ports.set(`${step.name}.${port}`, { type: step.type === 'validate' && !step.foreign ? record : ANY, by })
     const before = variants
     variants = through(step, variants, typeOf)
     if (step.type === 'filter') selective = true

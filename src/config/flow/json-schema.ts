@@ -14,7 +14,13 @@ import {
   unionOf,
 } from '../../expressions/record-type.ts'
 
-const SCALARS: Readonly<Record<string, ScalarName>> = { string: 'string', number: 'number', integer: 'number', boolean: 'boolean', null: 'null' }
+const SCALARS: Readonly<Record<string, ScalarName>> = {
+  string: 'string',
+  number: 'number',
+  integer: 'number',
+  boolean: 'boolean',
+  null: 'null',
+}
 
 /** What a schema guarantees of the values that match it. A keyword that is not understood here guarantees nothing. */
 export function typeOfSchema(schema: unknown, root: unknown = schema, depth = 0): RecordType {
@@ -53,7 +59,8 @@ function own(schema: Record<string, unknown>, root: unknown, depth: number): Rec
   const fields = new Map<string, Field>()
   const given = isRecord(properties) ? properties : {}
   for (const [name, property] of Object.entries(given))
-    if (property !== false) fields.set(name, { type: typeOfSchema(property, root, depth + 1), presence: needed.has(name) ? 'always' : 'maybe' })
+    if (property !== false)
+      fields.set(name, { type: typeOfSchema(property, root, depth + 1), presence: needed.has(name) ? 'always' : 'maybe' })
   for (const name of needed) if (!fields.has(name)) fields.set(name, { type: ANY, presence: 'always' })
   return objectOf(fields, schema.additionalProperties !== false || schema.patternProperties !== undefined)
 }

@@ -49,7 +49,8 @@ function generated({ fields }: Config, of: TypeOf): RecordType {
   let record = objectOf([])
   for (const [name, field] of Object.entries(fields as Config)) {
     const [[kind, value]] = Object.entries(field as Config)
-    const type = kind === 'value' ? typeOfValue(value) : kind === 'choice' ? typeOfValues(value) : kind === 'expression' ? of(value, record) : NUMBER
+    const type =
+      kind === 'value' ? typeOfValue(value) : kind === 'choice' ? typeOfValues(value) : kind === 'expression' ? of(value, record) : NUMBER
     record = objectOf([...record.fields, [name, type]])
   }
   return record
@@ -200,7 +201,11 @@ export function selected(sql: string): RecordType {
 function columnName(tokens: readonly string[]): string | undefined {
   const last = tokens.at(-1) ?? ''
   const before = tokens.at(-2)
-  const name = last.startsWith('"') ? last.slice(1, -1).replaceAll('""', '"') : /^[a-z_\u0080-\uffff][\w$\u0080-\uffff]*$/i.test(last) ? last.toLowerCase() : undefined
+  const name = last.startsWith('"')
+    ? last.slice(1, -1).replaceAll('""', '"')
+    : /^[a-z_\u0080-\uffff][\w$\u0080-\uffff]*$/i.test(last)
+      ? last.toLowerCase()
+      : undefined
   if (name === undefined) return undefined
   // A constant has a name of its own.
   if (before === undefined) return /^(null|true|false|current_\w+|local\w+|session_user|user)$/.test(name) ? undefined : name

@@ -31,7 +31,13 @@ const TEMPLATES: Readonly<Record<string, readonly [keys: readonly string[], plac
 }
 
 /** Settings whose steps allow for a missing field. */
-const SAFE: readonly RegExp[] = [/^map\.drop\./, /^window\.aggregates\.[^.]+\.(count|first|last|collect)$/, /^reconcile\.fields\./, /^postgres\.columns/, /^google_sheets\.(columns|numbers)/]
+const SAFE: readonly RegExp[] = [
+  /^map\.drop\./,
+  /^window\.aggregates\.[^.]+\.(count|first|last|collect)$/,
+  /^reconcile\.fields\./,
+  /^postgres\.columns/,
+  /^google_sheets\.(columns|numbers)/,
+]
 
 /** Undefined: nothing is known of what the step reads. */
 export function usesOf(kind: string, type: string, config: Config, schema: Schema, input: RecordType): readonly Use[] {

@@ -24,7 +24,9 @@ export default defineSource<RunnerStatusSourceConfig>({
         problems.push({ path: ['urls'], message: `${url} must be an http:// or https:// URL` })
     return problems
   },
-  outputSchema: { anyOf: [record('pipeline version status problems in out dead lag retries watermark'), record('url pipeline status problems')] },
+  outputSchema: {
+    anyOf: [record('pipeline version status problems in out dead lag retries watermark'), record('url pipeline status problems')],
+  },
   check: checkUrls,
 
   create({ every, urls, timeout, rounds }, ctx) {

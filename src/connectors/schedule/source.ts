@@ -20,7 +20,12 @@ export default defineSource<ScheduleSourceConfig>({
   schema,
   replayable: true,
   reason: 'the schedule can be computed again from any time',
-  outputSchema: ({ value }) => ({ type: 'object', additionalProperties: false, required: ['scheduled_at', ...Object.keys(value)], properties: { ...Object.fromEntries(Object.entries(value).map(([name, v]) => [name, { const: v }])), scheduled_at: { type: 'string' } } }),
+  outputSchema: ({ value }) => ({
+    type: 'object',
+    additionalProperties: false,
+    required: ['scheduled_at', ...Object.keys(value)],
+    properties: { ...Object.fromEntries(Object.entries(value).map(([name, v]) => [name, { const: v }])), scheduled_at: { type: 'string' } },
+  }),
   validateConfig,
   check: checkSchedule,
   create,

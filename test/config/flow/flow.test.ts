@@ -20,7 +20,10 @@ async function found(text: string, options: { plugins?: readonly Plugin[]; base?
   const { problems } = await loadText('p.yaml', text, { env: { A_B: 'x' }, samples: true, ...options })
   return problems
     .filter(p => p.code !== 'CONFIG_LANE_KEY' && p.code !== 'CONFIG_PORT')
-    .map(p => `${p.line}:${p.column}-${p.endColumn} ${p.code.replace('CONFIG_', '')} ${p.severity}${p.suggestion === undefined ? '' : ` ${p.suggestion}`}`)
+    .map(
+      p =>
+        `${p.line}:${p.column}-${p.endColumn} ${p.code.replace('CONFIG_', '')} ${p.severity}${p.suggestion === undefined ? '' : ` ${p.suggestion}`}`,
+    )
 }
 
 /** `what`: the text with each expected problem marked, and its suggestion. */
@@ -48,11 +51,32 @@ test.each<[what: string, text: string, ...expected: string[]]>([
   ['a key of Redis', file([], 'sinks: [{ redis: { url: "redis://127.0.0.1", channel: "t:<«symbl»>" } }]'), `${ABSENT} symbol`],
   ['a URL', file([], 'sinks: [{ http: { url: "https://example.com/{«symbl»}" } }]'), `${ABSENT} symbol`],
   ['columns', file([], 'sinks: [{ postgres: { dsn: "postgres://u@h/d", table: t, columns: [symbol, «prise»] } }]'), `${ABSENT} price`],
-  ['a map of columns', file([], 'sinks: [{ postgres: { dsn: "postgres://u@h/d", table: t, columns: { a: «prise» } } }]'), `${ABSENT} price`],
-  ['the fields of bars', file(['map: { fields: { symbol, price, volume } }'.replaceAll(/(\w+)(?=[,} ]+)(?<=[a-z])/g, (n, _, at) => (at > 16 ? `${n}: ${n}` : n)), '«bars»: { interval: 1m }']), ABSENT],
+  [
+    'a map of columns',
+    file([], 'sinks: [{ postgres: { dsn: "postgres://u@h/d", table: t, columns: { a: «prise» } } }]'),
+    `${ABSENT} price`,
+  ],
+  [
+    'the fields of bars',
+    file([
+      'map: { fields: { symbol, price, volume } }'.replaceAll(/(\w+)(?=[,} ]+)(?<=[a-z])/g, (n, _, at) => (at > 16 ? `${n}: ${n}` : n)),
+      '«bars»: { interval: 1m }',
+    ]),
+    ABSENT,
+  ],
   ['after bars', file(['bars: { interval: 1m }', 'filter: «clse» > 1.0']), `${ABSENT} close`],
-  ['window: by, time, a field', file(['window: { size: 1m, by: «symbl», time: «tss», aggregates: { a: { avg: «prise» } } }']), `${ABSENT} symbol`, `${ABSENT} ts`, `${ABSENT} price`],
-  ['after window', file(['window: { size: 1m, by: symbol, aggregates: { mean: { avg: price } } }', 'filter: «man» > 1.0']), `${ABSENT} mean`],
+  [
+    'window: by, time, a field',
+    file(['window: { size: 1m, by: «symbl», time: «tss», aggregates: { a: { avg: «prise» } } }']),
+    `${ABSENT} symbol`,
+    `${ABSENT} ts`,
+    `${ABSENT} price`,
+  ],
+  [
+    'after window',
+    file(['window: { size: 1m, by: symbol, aggregates: { mean: { avg: price } } }', 'filter: «man» > 1.0']),
+    `${ABSENT} mean`,
+  ],
   ['group and unnest', file(['unnest: { field: «row» }']), `${ABSENT} rows`],
   ['an element of unnest', file(['unnest: { field: rows, as: row, keep: [symbol] }', 'rekey: row.«ids»']), `${ABSENT} id`],
   ['the items of group', file(['group: { key: «idd», field: rows }']), `${ABSENT} id`],
@@ -61,18 +85,64 @@ test.each<[what: string, text: string, ...expected: string[]]>([
   ['envelope and back', file(['envelope: { wrap: me }', 'envelope: { unwrap: true }', 'filter: «prise» > 1.0']), `${ABSENT} price`],
   ['map keep and drop', file(['map: { keep: true, drop: [price], fields: { p: price } }', 'filter: «price» > 1.0']), ABSENT],
   ['drop', file(['map: { keep: true, drop: [«prise»] }']), `${ABSENT} price`],
-  ['lookup', file(['lookup: { dsn: "postgres://u@h/d", query: "select c.name as title, k from c where k = any($keys)", key: symbol, as: c }', 'filter: c.«titel» == "x"']), `${ABSENT} title`],
+  [
+    'lookup',
+    file([
+      'lookup: { dsn: "postgres://u@h/d", query: "select c.name as title, k from c where k = any($keys)", key: symbol, as: c }',
+      'filter: c.«titel» == "x"',
+    ]),
+    `${ABSENT} title`,
+  ],
   ['sql', file(['sql: { dsn: "postgres://u@h/d", query: select a.f($message) as moved }', 'filter: «movd» == "x"']), `${ABSENT} moved`],
-  ['join_latest', file(['join_latest: { source: quotes, key: symbol, as: q }', 'filter: q.«bidd» > 1.0'], SINK, `${GENERATE}\n  - name: quotes\n    generate: { fields: { symbol: { value: A }, bid: { value: 1 } } }`), `${ABSENT} bid`],
+  [
+    'join_latest',
+    file(
+      ['join_latest: { source: quotes, key: symbol, as: q }', 'filter: q.«bidd» > 1.0'],
+      SINK,
+      `${GENERATE}\n  - name: quotes\n    generate: { fields: { symbol: { value: A }, bid: { value: 1 } } }`,
+    ),
+    `${ABSENT} bid`,
+  ],
   ['a text that YAML unquotes', file(['map: { fields: { venue: "«binance»" } }']), ABSENT],
   ['text and a number', file(['filter: «symbol» > 1']), 'EXPRESSION_TYPE error double(symbol)'],
   ['a number as a condition', file(['filter: «price»']), 'EXPRESSION_TYPE error price > 0.0'],
-  ['CSV columns are text', file(['filter: «price» > 1.0'], SINK, 'file: { path: in.csv, columns: [symbol, price] }'), 'EXPRESSION_TYPE error double(price)'],
+  [
+    'CSV columns are text',
+    file(['filter: «price» > 1.0'], SINK, 'file: { path: in.csv, columns: [symbol, price] }'),
+    'EXPRESSION_TYPE error double(price)',
+  ],
   ['CSV columns', file(['filter: «prize» == "1"'], SINK, 'file: { path: in.csv, columns: [symbol, price] }'), `${ABSENT} price`],
-  ['a query', file(['filter: «prize» == "1"'], SINK, 'postgres: { dsn: "postgres://u@h/d", query: "select id, t.price from t", cursor: id }'), `${ABSENT} price`],
-  ['a schema', file(['validate: { schema: { type: object, additionalProperties: false, required: [a], properties: { a: {}, bid: {} } } }', 'filter: a == «bida»'], SINK, 'stdin: {}'), `${ABSENT} bid`],
-  ['a field that may be missing', file(['validate: { schema: { type: object, properties: { price: {} } } }', 'rekey: «price»'], SINK, 'stdin: {}'), 'NO_FIELD warning value.?price.orValue(…)'],
-  ['nearly a declared field', file(['validate: { schema: { type: object, required: [company], properties: { company: {} } } }', 'rekey: «compnay»'], SINK, 'stdin: {}'), 'NO_FIELD warning company'],
+  [
+    'a query',
+    file(['filter: «prize» == "1"'], SINK, 'postgres: { dsn: "postgres://u@h/d", query: "select id, t.price from t", cursor: id }'),
+    `${ABSENT} price`,
+  ],
+  [
+    'a schema',
+    file(
+      [
+        'validate: { schema: { type: object, additionalProperties: false, required: [a], properties: { a: {}, bid: {} } } }',
+        'filter: a == «bida»',
+      ],
+      SINK,
+      'stdin: {}',
+    ),
+    `${ABSENT} bid`,
+  ],
+  [
+    'a field that may be missing',
+    file(['validate: { schema: { type: object, properties: { price: {} } } }', 'rekey: «price»'], SINK, 'stdin: {}'),
+    'NO_FIELD warning value.?price.orValue(…)',
+  ],
+  [
+    'nearly a declared field',
+    file(
+      ['validate: { schema: { type: object, required: [company], properties: { company: {} } } }', 'rekey: «compnay»'],
+      SINK,
+      'stdin: {}',
+    ),
+    'NO_FIELD warning company',
+  ],
   ['a test that never succeeds', file(['filter: has(value.«prise»)']), 'NO_FIELD warning price'],
 ])('%s', async (_, text, ...expected) => {
   await expectAt(text, expected)
@@ -80,22 +150,61 @@ test.each<[what: string, text: string, ...expected: string[]]>([
 
 test.each([
   ['an unknown source', file(['filter: prce > 1.0'], SINK, 'stdin: {}')],
-  ['another field in an open schema', file(['validate: { schema: { type: object, required: [price] } }', 'filter: price_usd > 1.0'], SINK, 'stdin: {}')],
-  ['a guarded field', file(['validate: { schema: { type: object, properties: { price: { type: number } } } }', 'filter: has(value.price) && price > 1.0'], SINK, 'stdin: {}')],
-  ['an optional read', file(['validate: { schema: { type: object, properties: { price: { type: number } } } }', 'filter: value.?price.orValue(0.0) > 1.0'], SINK, 'stdin: {}')],
-  ['records of two sources', file(['filter: a == 1 || b == 1'], SINK, 'generate: { fields: { a: { value: 1 } } }\n  - name: other\n    generate: { fields: { b: { value: 1 } } }')],
-  ['a step with a condition', file(['map: { fields: { other: price } }\n    when: price > 1.0', 'filter: has(value.other) || price > 1.0'])],
-  ['an expression of macros', file(['map: { fields: { a: "rows.filter(r, r.id > 0).map(r, {\\"id\\": r.id})", b: "cel.bind(x, user, x.name)", c: "rows.exists(r, r.amount == \\"2\\")" } }'])],
+  [
+    'another field in an open schema',
+    file(['validate: { schema: { type: object, required: [price] } }', 'filter: price_usd > 1.0'], SINK, 'stdin: {}'),
+  ],
+  [
+    'a guarded field',
+    file(
+      ['validate: { schema: { type: object, properties: { price: { type: number } } } }', 'filter: has(value.price) && price > 1.0'],
+      SINK,
+      'stdin: {}',
+    ),
+  ],
+  [
+    'an optional read',
+    file(
+      ['validate: { schema: { type: object, properties: { price: { type: number } } } }', 'filter: value.?price.orValue(0.0) > 1.0'],
+      SINK,
+      'stdin: {}',
+    ),
+  ],
+  [
+    'records of two sources',
+    file(
+      ['filter: a == 1 || b == 1'],
+      SINK,
+      'generate: { fields: { a: { value: 1 } } }\n  - name: other\n    generate: { fields: { b: { value: 1 } } }',
+    ),
+  ],
+  [
+    'a step with a condition',
+    file(['map: { fields: { other: price } }\n    when: price > 1.0', 'filter: has(value.other) || price > 1.0']),
+  ],
+  [
+    'an expression of macros',
+    file([
+      'map: { fields: { a: "rows.filter(r, r.id > 0).map(r, {\\"id\\": r.id})", b: "cel.bind(x, user, x.name)", c: "rows.exists(r, r.amount == \\"2\\")" } }',
+    ]),
+  ],
   ['variables', file(['filter: symbol == env.A_B'])],
   ['what a plugin made', file(['filter: anything > 1.0'], SINK, 'kafka: { topics: [t] }')],
-  ['a select with unknown names', file(['sql: { dsn: "postgres://u@h/d", query: "select *, count(*) from t", result: replace }', 'filter: any_name == 1.0'])],
+  [
+    'a select with unknown names',
+    file(['sql: { dsn: "postgres://u@h/d", query: "select *, count(*) from t", result: replace }', 'filter: any_name == 1.0']),
+  ],
 ])('nothing is reported: %s', async (_, text) => {
   expect(await found(text)).toEqual([])
 })
 
 test('all problems are reported in one round, also after a step with a problem', async () => {
   const text = file(['filter: «prce» > 1.0', 'filter: price >«»', 'rekey: «symbl»'])
-  expect(await found(marked(text).text)).toEqual(['5:13-17 NO_FIELD error price', expect.stringContaining('EXPRESSION error'), '7:12-17 NO_FIELD error symbol'])
+  expect(await found(marked(text).text)).toEqual([
+    '5:13-17 NO_FIELD error price',
+    expect.stringContaining('EXPRESSION error'),
+    '7:12-17 NO_FIELD error symbol',
+  ])
 })
 
 describe('samples', () => {
@@ -116,13 +225,21 @@ describe('samples', () => {
   })
 
   test('a run does not read them', async () => {
-    expect((await loadText('p.yaml', file(['filter: prise > 1.0'], SINK, 'stdin: {}\n    samples: none.jsonl'), { base })).problems).toEqual([])
+    expect(
+      (await loadText('p.yaml', file(['filter: prise > 1.0'], SINK, 'stdin: {}\n    samples: none.jsonl'), { base })).problems,
+    ).toEqual([])
   })
 })
 
 describe('plugins declare what they emit', () => {
   const base = { schema: { type: 'object' }, create: () => ({}) as never }
-  const ticks = defineSource({ ...base, type: 'ticks', replayable: true, reason: 'a test', outputSchema: { type: 'object', additionalProperties: false, required: ['bid'], properties: { bid: { type: 'number' } } } })
+  const ticks = defineSource({
+    ...base,
+    type: 'ticks',
+    replayable: true,
+    reason: 'a test',
+    outputSchema: { type: 'object', additionalProperties: false, required: ['bid'], properties: { bid: { type: 'number' } } },
+  })
   const spread = defineTransform({
     ...base,
     type: 'spread',
@@ -132,12 +249,20 @@ describe('plugins declare what they emit', () => {
 
   test('a source and a transform', async () => {
     const options = { plugins: [ticks, spread, opaque] }
-    await expectAt(file(['filter: «bud» > 1.0', 'spread: {}', 'filter: «spred» > 1.0'], SINK, 'ticks: {}'), [`${ABSENT} bid`, `${ABSENT} spread`], options)
+    await expectAt(
+      file(['filter: «bud» > 1.0', 'spread: {}', 'filter: «spred» > 1.0'], SINK, 'ticks: {}'),
+      [`${ABSENT} bid`, `${ABSENT} spread`],
+      options,
+    )
     expect(await found(file(['opaque: {}', 'filter: spred > 1.0'], SINK, 'ticks: {}'), options)).toEqual([])
   })
 })
 
-const shipped = [...globSync('pipelines/*.yaml'), ...globSync('examples/**/*.yaml', { exclude: p => p.includes('node_modules') }), ...globSync('test/config/corpus/*.yaml')]
+const shipped = [
+  ...globSync('pipelines/*.yaml'),
+  ...globSync('examples/**/*.yaml', { exclude: p => p.includes('node_modules') }),
+  ...globSync('test/config/corpus/*.yaml'),
+]
   .filter(f => !/\.(test|format)\.yaml$/.test(f) && /^sources:/m.test(readFileSync(f, 'utf8')))
   .sort()
 
