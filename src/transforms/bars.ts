@@ -71,8 +71,17 @@ function outputSchema({ on_late, on_gap }: BarsConfig): object {
   const exact = { type: ['number', 'string'] }
   const [text, number] = [{ type: 'string' }, { type: 'number' }]
   const properties = {
-    ...{ symbol: text, interval: text, start: number, end: number, open: exact, high: exact, low: exact, close: exact },
-    ...{ volume: exact, vwap: { type: ['number', 'string', 'null'] }, count: number },
+    symbol: text,
+    interval: text,
+    start: number,
+    end: number,
+    open: exact,
+    high: exact,
+    low: exact,
+    close: exact,
+    volume: exact,
+    vwap: { type: ['number', 'string', 'null'] },
+    count: number,
   }
   return {
     type: 'object',

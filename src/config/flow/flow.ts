@@ -1,4 +1,4 @@
-/** Follows the types of records from the sources through the transforms to the sinks (docs/adr/0048-typed-flow.md). */
+/** Follows the types of records from the sources through the transforms to the sinks (docs/adr/0049-typed-flow.md). */
 import type { SourcePlugin, TransformPlugin } from '../../contract/plugin.ts'
 import { loadLanguage } from '../../expressions/on-demand.ts'
 import { isPlainPath } from '../../expressions/plain-path.ts'
