@@ -767,7 +767,7 @@ export interface RedisSourceConfig {
    */
   list?: string
   /**
-   * Key of a hash to read once, ordered by field (numbers by size); then the input ends. The field is the message's key.
+   * Key of a hash to read once, ordered by field (numbers by size, then text); then the input ends. The field is the message's key.
    */
   hash?: string
   /**

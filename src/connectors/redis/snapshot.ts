@@ -1,6 +1,7 @@
 /** Reads the content of a key once. */
 import { type Batch, EnvironmentError, Message, type Origin, type Source, type SourceContext } from '../../contract/plugin.ts'
 import type { RedisSourceConfig } from '../../generated/config-types.ts'
+import { compareExact, readDecimal } from '../../kit/values/decimal.ts'
 import { connect, type RedisHandle } from './connect.ts'
 import { ask, type Driver, type Reply, text } from './driver.ts'
 
@@ -95,9 +96,13 @@ async function readHash(driver: Driver, key: string): Promise<Item[]> {
   const all = pairs((await ask(driver, ['HGETALL', key])) as Reply[]).map(([field, value]) => ({
     key: field,
     value,
-    name: field.toString(),
+    number: readDecimal(field.toString()),
   }))
-  return all.toSorted((a, b) => Number(a.name) - Number(b.name) || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
+  // A total order: after a restart, the position must mean the same entry, and `last` the same entries.
+  return all.toSorted((a, b) => {
+    if (a.number !== undefined && b.number !== undefined) return compareExact(a.number, b.number) || Buffer.compare(a.key, b.key)
+    return Number(a.number === undefined) - Number(b.number === undefined) || Buffer.compare(a.key, b.key)
+  })
 }
 
 function pairs(reply: Reply[]): [Buffer, Buffer][] {

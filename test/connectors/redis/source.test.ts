@@ -174,6 +174,30 @@ describe.each(kinds)('redis source: %s', (name, url) => {
     await source.close!()
   })
 
+  test('a hash is read in one order, whatever the order of its fields: numbers by value, then text', async () => {
+    const d = await driver({ url })
+    const sorted = [
+      '-9007199254740993',
+      '-9007199254740992',
+      '9',
+      '10',
+      '1e2',
+      '9007199254740992',
+      '9007199254740993',
+      '1x',
+      '9x',
+      'a',
+      'é',
+    ]
+    for (const fields of [sorted, sorted.toReversed(), ['1x', '9', '10', ...sorted]]) {
+      const hash = unique('h')
+      await d.run(fields.map(f => ['HSET', hash, f, f] as const))
+      const { source } = await open({ url, hash, format: 'text' })
+      expect((await readCount(source, sorted.length)).map(text)).toEqual(sorted)
+      await source.close!()
+    }
+  })
+
   test('streams: an entry may have a field several times', async () => {
     const d = await driver({ url })
     const [all, one] = [unique('s'), unique('s')]
