@@ -4,7 +4,8 @@ import { type Compiled, compileText, evaluate } from './eval/expression.ts'
 import { EXIT } from '../kit/exit-codes.ts'
 import { readRecords, type RecordsFlags } from './eval/records.ts'
 import { runCommand } from './command.ts'
-import { paint, verbose } from './output.ts'
+import { forTerminal, jsonText, safeJson } from '../kit/text/printable.ts'
+import { colors, paint, print, verbose } from './output.ts'
 import { reportProblems } from './load.ts'
 
 interface EvalFlags extends RecordsFlags {
@@ -56,10 +57,17 @@ async function run(text: string | undefined, flags: EvalFlags): Promise<number> 
 function report({ expression, type }: Compiled, record: Parameters<typeof evaluate>[1], i: number, { json, input }: EvalFlags): boolean {
   const result = evaluate(expression, record)
   if ('error' in result) {
-    if (json) process.stdout.write(`${JSON.stringify({ record: i + 1, error: result.error })}\n`)
-    else process.stderr.write(`${input === undefined ? '' : `record ${i + 1}: `}${paint('bad', 'error', process.stderr)} ${result.error}\n`)
+    if (json) print(`${jsonText({ record: i + 1, error: result.error })}\n`)
+    else
+      process.stderr.write(
+        forTerminal(
+          `${input === undefined ? '' : `record ${i + 1}: `}${paint('bad', 'error', process.stderr)} ${result.error}\n`,
+          colors(process.stderr),
+        ),
+      )
     return false
   }
-  process.stdout.write(json ? `{"record":${i + 1},"type":${JSON.stringify(type)},"result":${result.text}}\n` : `${result.text}\n`)
+  const text = safeJson(result.text)
+  print(json ? `{"record":${i + 1},"type":${JSON.stringify(type)},"result":${text}}\n` : `${text}\n`)
   return true
 }

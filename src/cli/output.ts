@@ -4,6 +4,7 @@
 import { inspect, styleText } from 'node:util'
 import { type Command, Option } from 'commander'
 import { collect } from './options.ts'
+import { forTerminal, printable, safeJson } from '../kit/text/printable.ts'
 import { redact } from '../kit/text/secrets.ts'
 
 export interface OutputFlags {
@@ -69,13 +70,14 @@ const MARKS = { ok: ['accent', '✓ ok    '], warning: ['bold', '! WARN  '], fai
 /** Symbol and word, of one width. */
 export const mark = (outcome: Outcome): string => paint(MARKS[outcome][0], MARKS[outcome][1])
 
-export const print = (text: string): void => void process.stdout.write(redact(text))
+/** Names and texts in it may come from data. */
+export const print = (text: string): void => void process.stdout.write(forTerminal(redact(text), colors(process.stdout)))
 /** Printed unless `--quiet`. */
 export const note = (text: string): void => {
   if (!quiet()) print(text)
 }
-export const printJson = (value: unknown): void => print(`${JSON.stringify(value, null, 2)}\n`)
+export const printJson = (value: unknown): void => print(`${safeJson(JSON.stringify(value, null, 2))}\n`)
 
 /** The message of an error; with `--verbose` its stack and its causes. */
 export const errorText = (error: unknown): string =>
-  verbose() ? inspect(error, { colors: false }) : error instanceof Error ? error.message : String(error)
+  printable(verbose() ? inspect(error, { colors: false }) : error instanceof Error ? error.message : String(error))

@@ -1,4 +1,5 @@
 /** The parts of JSON Schema that the config layer reads, for the schema, default and format of a value. ajv checks validity. */
+import type { ProxyUse } from '../kit/http/proxy.ts'
 
 /** A JSON Schema with the keywords of the runner. */
 export interface Schema {
@@ -32,6 +33,8 @@ export interface Schema {
   readonly aliases?: readonly string[]
   /** In the root of a plugin schema: the property that a config of one scalar (or list) sets. */
   readonly shorthand?: string
+  /** By connection of the plugin: whether it goes through `HTTP_PROXY` and `HTTPS_PROXY`. */
+  readonly proxy?: Readonly<Record<string, ProxyUse>>
   /** Numbers keep their decimal value: a number that no double represents is an `ExactNumber`. Without `exact`, it is an error. */
   readonly exact?: boolean
   /** With `format: expression`: the required type of its result. */
@@ -39,7 +42,7 @@ export interface Schema {
   readonly [keyword: string]: unknown
 }
 
-export const OWN_KEYWORDS = ['secret', 'public', 'tuning', 'shorthand', 'returns', 'aliases', 'exact']
+export const OWN_KEYWORDS = ['secret', 'public', 'tuning', 'shorthand', 'proxy', 'returns', 'aliases', 'exact']
 
 export function deref(schema: Schema, root: Schema): Schema {
   let current = schema

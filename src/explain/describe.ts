@@ -2,6 +2,8 @@
 import type { Guarantee } from '../contract/plugin.ts'
 import type { Location, Pipeline, SinkStep, Step } from '../config/model.ts'
 import { awaitsCommit, isOneShot, isReplayable, survivesGap } from '../config/traits.ts'
+import type { Schema } from '../config/schema.ts'
+import { describeProxy } from '../kit/http/proxy.ts'
 import { formatDuration } from '../kit/values/time.ts'
 import { guarantees, ORDER, type Pair, weakest } from './guarantees.ts'
 import { numbersOfSinks, type SinkNumbers } from './numbers.ts'
@@ -56,6 +58,8 @@ export interface Explanation {
   readonly state: Readonly<Record<string, string>>
   /** By stateful step: its behavior after a gap. */
   readonly gaps: Readonly<Record<string, string>>
+  /** By HTTP connection: whether it goes through the proxy of the environment. Only with one. */
+  readonly proxies: Readonly<Record<string, string>>
   /** The origin of the numbers of each sink, as far as the file shows it. */
   readonly numbers: readonly SinkNumbers[]
 }
@@ -83,6 +87,7 @@ export function describe(pipeline: Pipeline): Explanation {
     weakest: weakest(pairs),
     state: stateOf(pipeline),
     gaps: gapsOf(pipeline),
+    proxies: proxiesOf(pipeline),
     numbers: numbersOfSinks(pipeline),
   }
 }
@@ -104,6 +109,18 @@ const ON_GAP: Readonly<Record<string, string>> = {
   mark: 'emits windows with missing records with incomplete: true',
   withhold: 'does not emit windows with missing records; a metric counts them',
   dead_letter: 'sends windows with missing records to the dlq',
+}
+
+function proxiesOf({ sources, transforms, sinks, dlq }: Pipeline): Record<string, string> {
+  const steps: readonly Step[] = [...sources, ...transforms, ...sinks, ...(dlq ? [dlq] : [])]
+  return Object.fromEntries(
+    steps.flatMap(({ name, plugin }) =>
+      Object.entries((plugin.schema as Schema).proxy ?? {}).flatMap(([connection, use]) => {
+        const text = describeProxy(use)
+        return text === undefined ? [] : [[`${name}, ${connection}`, text]]
+      }),
+    ),
+  )
 }
 
 function gapsOf({ transforms, links = [] }: Pipeline): Record<string, string> {

@@ -26,6 +26,7 @@ export function toText(e: Explanation, paint: Paint, width?: number, all = false
     '',
     ...section('State', e.state, paint, width),
     ...section('Missing records', e.gaps, paint, width),
+    ...section('Proxies', e.proxies, paint, width),
     ...numbers(e, paint),
     ...configs(e, paint, all),
     '',

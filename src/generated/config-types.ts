@@ -5,7 +5,7 @@
  */
 export interface FileSourceConfig {
   /**
-   * A file, or a glob pattern for several files (each is a lane). Relative to the working directory.
+   * A file, or a glob pattern for several files (each is a lane). Relative to the working directory. Of the matches, only regular files are read; links of other users are followed to files of their owner only. Others are skipped with a log line.
    */
   path: string
   /**
@@ -583,7 +583,7 @@ export interface PostgresOutboxSourceConfig {
    */
   columns: {
     /**
-     * An increasing whole number: identity or serial. It is the offset of the record.
+     * An increasing whole number below 2^53: identity or serial. It is the offset of the record.
      */
     id: string
     /**

@@ -4,7 +4,8 @@ import '../built-in.ts'
 import { loadInput, type PipelineInput } from '../config/load.ts'
 import { formatText } from '../config/format.ts'
 import type { Pipeline } from '../config/model.ts'
-import { type Json, PipelineError, type Plugin } from '../contract/plugin.ts'
+import { ExactNumber, type Json, parseJson, PipelineError, type Plugin } from '../contract/plugin.ts'
+import { isRecord } from '../kit/values/records.ts'
 import { suggest } from '../kit/text/suggest.ts'
 import { parseDuration } from '../kit/text/units.ts'
 import { header } from './compare.ts'
@@ -61,7 +62,7 @@ export interface TestRecord {
 
 /** One record in a sink or the dead-letter queue. */
 export interface OutputRecord {
-  /** Parsed JSON; a string if the text is not JSON; `null` for a tombstone. */
+  /** Parsed JSON; a number that no double equals is an `ExactNumber`. A string if the text is not JSON; `null` for a tombstone. */
   readonly value: any
   readonly payload: Buffer | null
   readonly key: string | null
@@ -287,10 +288,17 @@ function outputOf(record: Written): OutputRecord {
 
 function parsed(text: string): unknown {
   try {
-    return JSON.parse(text)
+    return simple(parseJson(text))
   } catch {
     return text
   }
+}
+
+/** With plain numbers where nothing is lost: a test expects 1.1, whether the record has 1.1 or 1.10. */
+function simple(value: unknown): unknown {
+  if (value instanceof ExactNumber) return value.safe ?? value
+  if (Array.isArray(value)) return value.map(simple)
+  return isRecord(value) ? Object.fromEntries(Object.entries(value).map(([name, v]) => [name, simple(v)])) : value
 }
 
 function unknown(what: string, name: string, names: readonly string[]): string {

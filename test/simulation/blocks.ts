@@ -27,6 +27,8 @@ export interface Block {
   readonly stateful: boolean
   /** The run stops at a gap where there is state. */
   readonly stopsAtGap?: boolean
+  /** Passes a record once. */
+  readonly remembers?: boolean
   /** Messages of several lanes may leave with one key. */
   readonly mixesKeys?: boolean
   /** The closing of a window depends on the idle time of its lane: `run` returns the input, and the oracle checks that it is emitted. */
@@ -88,6 +90,7 @@ export function dedupeBlock(name: string): Block {
   return {
     steps: [{ name, dedupe: { key: '[k, id]', ttl: '1d' } }],
     stateful: true,
+    remembers: true,
     run(items) {
       const seen = new Set<string>()
       return items.filter(item => {

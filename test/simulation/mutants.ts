@@ -18,6 +18,7 @@ import {
 } from '../../src/contract/plugin.ts'
 import type { Built } from '../../src/runtime/build.ts'
 import type { Committer } from '../../src/runtime/committer.ts'
+import { PUSHED } from './push.ts'
 
 export interface Mutant {
   readonly name: string
@@ -147,6 +148,19 @@ export const MUTANTS: readonly Mutant[] = [
       assign: (lanes, originOf) => ctx.assign(lanes, originOf && (async lane => ({ ...(await originOf(lane)), start: undefined }))),
     }),
   ),
+  source('a pushed record is answered when it is read', s => ({
+    async read(signal) {
+      const batch = await s.read(signal)
+      if (s.commitImmediately && batch) await s.commit!(batch.lane, batch.position)
+      return batch
+    },
+  })),
+  committer('the state of pushed records ends with the process', c => ({
+    async claim(lane) {
+      const found = await c.claim(lane)
+      return lane.id === PUSHED ? undefined : found
+    },
+  })),
   { name: 'a former owner is not fenced', unfenced: true },
   sinks('a failed write counts as written', s => ({ write: (messages, ctx) => swallow(s.write(messages, ctx), isFailure) })),
   sinks('rejected messages are dropped', s => ({ write: (messages, ctx) => swallow(s.write(messages, ctx), isRejection) })),

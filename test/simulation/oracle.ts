@@ -1,5 +1,6 @@
 /** The expected contents of the sinks and of the dead-letter queue, computed from the input and its committed part; and the comparison. */
 import { type Block, type ExpectedDeath, type Item, Poison } from './blocks.ts'
+import { comparePushed } from './push.ts'
 import type { Scenario } from './scenario.ts'
 import { arrivals, isLink, sourceOf } from './link-oracle.ts'
 import { type DeadRow, type LaneLog, LINK, type Row, type Segment, topicOf, type World } from './world.ts'
@@ -101,7 +102,8 @@ const unique = (list: readonly string[]): string[] => [...new Set(list)]
 
 /** Reports every difference as a violation. */
 export function compare(world: World, scenario: Scenario): void {
-  const { behind } = scenario
+  const { behind, push } = scenario
+  if (push) return comparePushed(world, scenario.blocks, push.waits)
   for (const log of world.lanes.values()) {
     const rows = world.dead.filter(d => d.lane === log.id)
     const found = rows.map(d => `${deadName(d)} ${d.step}`)

@@ -15,6 +15,7 @@ import {
   windowBlock,
 } from './blocks.ts'
 import type { SinkTraits, SourceTraits } from './plugins.ts'
+import { PUSHED } from './push.ts'
 import { type Faults, LINK, type Peer, START, type Storm, topicOf } from './world.ts'
 
 export interface Arrival {
@@ -41,6 +42,8 @@ export interface Scenario {
   readonly blocks: readonly Block[]
   /** The blocks after a `repartition`; its lanes are the last ones of `lanes`. */
   readonly behind: readonly Block[] | undefined
+  /** The records are pushed to a process, and cannot be read again. */
+  readonly push: { readonly waits: boolean } | undefined
   readonly delivery: 'exactly_once' | 'at_least_once'
   readonly source: SourceTraits
   readonly sinks: readonly SinkTraits[]
@@ -64,11 +67,12 @@ export function scenarioOf(seed: number): Scenario {
   const between = (from: number, to: number): number => from + Math.floor(random() * (to - from + 1))
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]
 
-  const delivery = chance(0.6) ? 'exactly_once' : 'at_least_once'
   const linked = seed % 10 === 5
-  const blocks = linked ? upstreamOf(random) : chainOf(random, delivery === 'exactly_once')
+  const push = seed % 10 === 9 ? { waits: chance(0.6) } : undefined
+  const delivery = chance(0.6) && !push ? 'exactly_once' : 'at_least_once'
+  const blocks = linked ? upstreamOf(random) : push ? pushedOf(random) : chainOf(random, delivery === 'exactly_once')
   const behind = linked ? downstreamOf(random) : undefined
-  const inputs = Array.from({ length: between(1, 3) }, (_, i) => `in/${i}`)
+  const inputs = push ? [PUSHED] : Array.from({ length: between(1, 3) }, (_, i) => `in/${i}`)
   // A second source, into the same windows.
   if (linked && chance(0.5)) inputs.push(...Array.from({ length: between(1, 2) }, (_, i) => `more/${i}`))
   const partitions = between(1, 3)
@@ -82,12 +86,17 @@ export function scenarioOf(seed: number): Scenario {
   const sinks: SinkTraits[] = [
     {
       name: 'out',
-      kind: delivery === 'exactly_once' ? 'transaction' : pick(['transaction', 'append', mixed ? 'append' : 'upsert'] as const),
+      kind:
+        delivery === 'exactly_once'
+          ? 'transaction'
+          : push
+            ? 'append'
+            : pick(['transaction', 'append', mixed ? 'append' : 'upsert'] as const),
       keepsPositions: source.transactions === 'sink',
     },
   ]
-  if (delivery === 'at_least_once' && chance(0.3)) sinks.push({ name: 'second', kind: 'append', keepsPositions: false })
-  const processes = between(1, 2)
+  if (delivery === 'at_least_once' && !push && chance(0.3)) sinks.push({ name: 'second', kind: 'append', keepsPositions: false })
+  const processes = push ? 1 : between(1, 2)
   const config = {
     name: 'sim',
     delivery,
@@ -95,7 +104,7 @@ export function scenarioOf(seed: number): Scenario {
     max_in_flight: pick([10, 100, 1000]),
     shutdown_timeout: '8s',
     retry: { initial_delay: '50ms', max_delay: '2s', breaker_failures: 5, breaker_reset: '1s' },
-    sources: [...new Set(inputs.map(topicOf))].map(name => ({ name, sim: {}, keyed_by: 'k' })),
+    sources: (push ? ['in'] : [...new Set(inputs.map(topicOf))]).map(name => ({ name, sim: {}, keyed_by: 'k' })),
     transforms: [
       ...blocks.flatMap(b => b.steps),
       ...(behind
@@ -114,12 +123,17 @@ export function scenarioOf(seed: number): Scenario {
   const calm = chance(0.15)
   const mishaps = calm
     ? []
-    : mishapsOf(random, processes, inputs.length).filter(m => !linked || !['retention', 'recreate'].includes(m.kind))
+    : mishapsOf(random, processes, inputs.length).filter(
+        m =>
+          !(linked && ['retention', 'recreate'].includes(m.kind)) &&
+          !(push && ['retention', 'recreate', 'reset', 'rebalance'].includes(m.kind)),
+      )
   return {
     seed,
     config,
     blocks,
     behind,
+    push,
     delivery,
     source,
     sinks,
@@ -153,6 +167,17 @@ function chainOf(random: () => number, once: boolean): Block[] {
   else if (last < 0.55) blocks.push(windowBlock(name('window'), random))
   else if (last < 0.7) blocks.push(barsBlock(name('bars'), random))
   else if (last < 0.8 && once) blocks.push(idleWindowBlock(name('idle'), random))
+  return blocks
+}
+
+/** Of a source that cannot be read again: a plugin that throws stops the run if there is state. */
+function pushedOf(random: () => number): Block[] {
+  const blocks: Block[] = []
+  const name = (what: string): string => `${what}${blocks.length}`
+  if (random() < 0.35) blocks.push(mapBlock(name('map')))
+  if (random() < 0.25) blocks.push(filterBlock(name('filter')))
+  if (random() < 0.5) blocks.push(dedupeBlock(name('dedupe')))
+  if (random() < 0.6) blocks.push(idleWindowBlock(name('idle'), random))
   return blocks
 }
 

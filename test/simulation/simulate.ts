@@ -3,7 +3,7 @@ import '../../src/built-in.ts'
 import { loadLanguageFor } from '../../src/config/lane-keys.ts'
 import { loadInput } from '../../src/config/load.ts'
 import type { Pipeline, Step } from '../../src/config/model.ts'
-import { type LinkPlace, type Logger, type Plugin, StateError } from '../../src/contract/plugin.ts'
+import { type LinkPlace, type Logger, type Plugin, type SourcePlugin, StateError } from '../../src/contract/plugin.ts'
 import { build } from '../../src/runtime/build.ts'
 import { PipelineRun } from '../../src/runtime/pipeline.ts'
 import { seeded } from '../support/random.ts'
@@ -12,6 +12,7 @@ import { isLink } from './link-oracle.ts'
 import type { Mutant } from './mutants.ts'
 import { compare } from './oracle.ts'
 import { localStore, simQueue, simRepartition, simSink, simSource } from './plugins.ts'
+import { diskStore, pushSource } from './push.ts'
 import { type Mishap, type Scenario, scenarioOf } from './scenario.ts'
 import { Process } from './scheduler.ts'
 import { START, World } from './world.ts'
@@ -85,7 +86,7 @@ class Simulation {
   constructor(scenario: Scenario, mutant: Mutant | undefined) {
     this.scenario = scenario
     this.mutant = mutant
-    const { seed, lanes, faults, storms, calmFrom, blocks, behind, delivery } = scenario
+    const { seed, lanes, faults, storms, calmFrom, blocks, behind, push, delivery } = scenario
     const keeps = (chain: readonly Block[]): boolean => delivery === 'at_least_once' && !chain.some(b => b.stateful)
     this.world = new World({
       seed,
@@ -93,8 +94,9 @@ class Simulation {
       faults,
       storms,
       calmFrom,
+      waits: push?.waits,
       // A lane in front of a link commits with what it passes on.
-      decides: lane => ((isLink(lane) ? keeps(behind!) : !behind && keeps(blocks)) ? 'source' : 'store'),
+      decides: lane => (push ? 'nowhere' : (isLink(lane) ? keeps(behind!) : !behind && keeps(blocks)) ? 'source' : 'store'),
       unfenced: mutant?.unfenced,
     })
   }
@@ -103,7 +105,8 @@ class Simulation {
     const { world, scenario } = this
     const { scheduler } = world
     this.pipeline = await load(scenario)
-    for (const { at, lane, ...record } of scenario.arrivals) scheduler.after(at - START, () => world.append(lane, record))
+    for (const { at, lane, ...record } of scenario.arrivals)
+      scheduler.after(at - START, () => (scenario.push ? world.senders.send(record) : world.append(lane, record)))
     for (const mishap of scenario.mishaps) scheduler.after(mishap.at - START, () => this.mishap(mishap))
     for (let i = 0; i < scenario.processes; i++) {
       const slot: Slot = { number: i, lives: 0, process: undefined!, run: undefined, ended: true, fresh: false, hurried: false }
@@ -118,9 +121,11 @@ class Simulation {
     let since: number | undefined
     const through = (): boolean => {
       if (scheduler.time < last || world.violations.length > 0) return world.violations.length > 0
-      const done = [...world.lanes.values()].every(log => Math.max(log.start, world.positionOf(log.id)) === log.records.length)
+      const done = scenario.push
+        ? world.senders.allAnswered
+        : [...world.lanes.values()].every(log => Math.max(log.start, world.positionOf(log.id)) === log.records.length)
       since = done ? (since ?? scheduler.time) : undefined
-      return since !== undefined && scheduler.time - since > 3000
+      return since !== undefined && scheduler.time - since > (scenario.push ? 20_000 : 3000)
     }
     if (!(await scheduler.run(through, last - START + PATIENCE))) {
       const open = [...world.lanes.values()].map(log => `${log.id} ${world.positionOf(log.id)} of ${log.records.length}`)
@@ -150,7 +155,7 @@ class Simulation {
       clock: process.clock,
       log,
       fresh: slot.fresh,
-      localCheckpoints: () => localStore(world, process),
+      localCheckpoints: () => (scenario.push ? diskStore(world, process) : localStore(world, process)),
     })
     const random = seeded(world.between(0, 1_000_000_000))
     const run = new PipelineRun(change(built), { clock: process.clock, log, endAt: Number.POSITIVE_INFINITY, random })
@@ -162,6 +167,7 @@ class Simulation {
       process.dead = true
       world.trace(`${process.name} has ended${error ? `: ${error.message}` : ''}`)
       if (error) this.judge(slot, error)
+      else world.senders.drained.add(process)
     }
     run.run().then(
       () => ended(),
@@ -243,11 +249,14 @@ class Simulation {
   }
 }
 
+const sourceOf = ({ source, push }: Scenario, world: World, process: Process): SourcePlugin =>
+  push ? pushSource(world, process, { ...push, maxBatch: source.maxBatch }) : simSource(world, process, source)
+
 const placeholders = (scenario: Scenario): Plugin[] => {
   const world = undefined as unknown as World
   const process = undefined as unknown as Process
   return [
-    simSource(world, process, scenario.source),
+    sourceOf(scenario, world, process),
     ...scenario.sinks.map(sink => simSink(world, process, sink)),
     simQueue(world, process, scenario.queueInTransaction),
     tally(true),
@@ -271,7 +280,7 @@ function bind(pipeline: Pipeline, scenario: Scenario, world: World, process: Pro
     ...pipeline,
     // A link learns from the topics of a Kafka source which lanes it has to wait for.
     sources: pipeline.sources.map(s => ({
-      ...own(s, simSource(world, process, scenario.source)),
+      ...own(s, sourceOf(scenario, world, process)),
       ...(scenario.behind && { type: 'kafka', config: { topics: [s.name] } }),
     })),
     transforms: pipeline.transforms.map(t => (t.plugin.link ? own(t, link) : t)),

@@ -12,6 +12,7 @@ import {
   UnknownOutcomeError,
 } from '../../src/contract/plugin.ts'
 import { seeded } from '../support/random.ts'
+import { Senders } from './push.ts'
 import { type Process, Scheduler } from './scheduler.ts'
 
 export type Peer = 'broker' | 'table' | 'queue' | 'store'
@@ -196,7 +197,9 @@ export interface WorldOptions {
   /** From then on no fault occurs. */
   readonly calmFrom: number
   /** Where the authoritative position is stored. */
-  readonly decides: (lane: string) => 'store' | 'source'
+  readonly decides: (lane: string) => 'store' | 'source' | 'nowhere'
+  /** Whether senders wait for an answer. */
+  readonly waits?: boolean
   /** A planted bug of the peers: a former owner is not fenced. */
   readonly unfenced?: boolean
 }
@@ -208,6 +211,7 @@ export class World {
   readonly random: () => number
   readonly options: WorldOptions
   readonly lanes = new Map<string, LaneLog>()
+  readonly senders: Senders
   readonly groups = new Map<string, Group>()
   readonly rows: Row[] = []
   readonly dead: DeadRow[] = []
@@ -225,6 +229,7 @@ export class World {
 
   constructor(options: WorldOptions) {
     this.options = options
+    this.senders = new Senders(this, options.waits === true)
     this.random = seeded(options.seed ^ 0x5eed)
     for (const id of options.lanes) {
       this.lanes.set(id, new LaneLog(id))

@@ -31,6 +31,14 @@ describe('testPipeline', () => {
     expect(pipeline.steps).toMatchObject({ map: { in: 3, out: 2, dead: 1 } })
   })
 
+  test('a number that no double equals is not rounded in outputs', async () => {
+    await using pipeline = await testPipeline({ ...doubling, transforms: [] })
+    await pipeline.send({ payload: '{"n":1.10,"big":9007199254740993,"l":[1e400,1E2]}' })
+    const [{ value }] = await pipeline.outputs()
+    expect([value.n, value.l[1]]).toEqual([1.1, 100])
+    expect(JSON.stringify(value)).toBe('{"n":1.1,"big":9007199254740993,"l":[1e400,100]}')
+  })
+
   test('accepts new lanes while it runs', async () => {
     await using pipeline = await testPipeline(doubling)
     await pipeline.send({ value: { n: 1 }, partition: 0 })

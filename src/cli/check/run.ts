@@ -1,3 +1,4 @@
+import { oneLine } from '../../kit/text/printable.ts'
 import { EXIT } from '../../kit/exit-codes.ts'
 import { PluginError } from '../../kit/plugin-error.ts'
 import { type Logger, PipelineError, type Plugin, type CheckResult, type CheckContext } from '../../contract/plugin.ts'
@@ -116,8 +117,8 @@ function toText({ pipeline, file, ok, steps }: PipelineReport): string {
     if (quiet() && shown.length === 0) continue
     lines.push(`  ${role} ${step}${step === type ? '' : ` (${type})`}${checked ? '' : ': no external dependency to check'}`)
     for (const f of shown) {
-      lines.push(`    ${mark(outcomeOf(f))}  ${f.what}${f.detail === undefined ? '' : `: ${f.detail}`}`)
-      if (f.fix !== undefined) lines.push(`              do: ${f.fix}`)
+      lines.push(`    ${mark(outcomeOf(f))}  ${flat(f.what)}${f.detail === undefined ? '' : `: ${flat(f.detail)}`}`)
+      if (f.fix !== undefined) lines.push(`              do: ${flat(f.fix)}`)
     }
   }
   const failed = steps.reduce((n, s) => n + s.findings.filter(f => !f.ok).length, 0)
@@ -126,5 +127,8 @@ function toText({ pipeline, file, ok, steps }: PipelineReport): string {
   lines.push(ok ? well : `  ${failed} of ${steps.reduce((n, s) => n + s.findings.length, 0)} findings failed`)
   return `${lines.join('\n')}\n`
 }
+
+/** A name of a file or an error of a peer may have several lines. */
+const flat = (text: string): string => oneLine(text.replaceAll(/\s*\n\s*/g, ' '))
 
 const outcomeOf = ({ ok, fix }: CheckResult): Outcome => (!ok ? 'failed' : fix === undefined ? 'ok' : 'warning')

@@ -4,7 +4,8 @@ import { formatText } from '../../config/format.ts'
 import { encodeJson, type Message } from '../../contract/plugin.ts'
 import { loadLanguage } from '../../expressions/on-demand.ts'
 import { EXIT } from '../../kit/exit-codes.ts'
-import { colors, paint } from '../output.ts'
+import { safeJson } from '../../kit/text/printable.ts'
+import { colors, paint, print } from '../output.ts'
 import { completions } from './completions.ts'
 import { compileText, evaluate } from './expression.ts'
 
@@ -29,7 +30,7 @@ export async function prompt(records: readonly Message[]): Promise<number> {
     const text = line.trim()
     if (text === ':quit') break
     if (text === ':help') process.stdout.write(HELP)
-    else if (text === ':record') process.stdout.write(`${encodeJson(records[at].value)}\n`)
+    else if (text === ':record') print(`${safeJson(encodeJson(records[at].value))}\n`)
     else if (text === ':next') {
       if (at + 1 < records.length) at++
       process.stdout.write(`record ${at + 1} of ${records.length}\n`)
@@ -49,7 +50,5 @@ async function answer(text: string, record: Message): Promise<void> {
     return
   }
   const result = evaluate(compiled.expression, record)
-  process.stdout.write(
-    'error' in result ? `${paint('bad', 'error')} ${result.error}\n` : `${result.text}  ${paint('dim', compiled.type)}\n`,
-  )
+  print('error' in result ? `${paint('bad', 'error')} ${result.error}\n` : `${safeJson(result.text)}  ${paint('dim', compiled.type)}\n`)
 }

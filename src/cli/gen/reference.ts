@@ -35,7 +35,18 @@ function pipelinePage(frame: Schema): string {
 
 function pluginPage({ kind, type, schema }: DescribedPlugin): string {
   const short = schema.shorthand ? `\nShort form of a step with only this key: \`- ${type}: <${schema.shorthand}>\`.\n` : ''
-  return `${NOTE}\n# ${type} (${kind})\n\n${schema.description ?? ''}\n${short}\n${keyTable(schema, schema)}\n${example(kind, type, schema)}`
+  return `${NOTE}\n# ${type} (${kind})\n\n${schema.description ?? ''}\n${short}${proxies(schema)}\n${keyTable(schema, schema)}\n${example(kind, type, schema)}`
+}
+
+const PROXY = {
+  node: 'used with `NODE_USE_ENV_PROXY=1`',
+  always: 'used',
+  never: 'not used; the connection is direct',
+} as const
+
+function proxies({ proxy = {} }: Schema): string {
+  const uses = Object.entries(proxy).map(([connection, use]) => `${connection}: ${PROXY[use]}`)
+  return uses.length === 0 ? '' : `\n\`HTTP_PROXY\` and \`HTTPS_PROXY\`: ${uses.join('; ')} ([proxies](../guide/operating.md#proxies)).\n`
 }
 
 function keyTable(schema: Schema, root: Schema): string {

@@ -7,7 +7,8 @@ import { baseFolder, isTemplate } from './path-template.ts'
 import { may, checkWritable } from '../../kit/check-writable.ts'
 
 export function checkSource({ path, follow }: FileSourceConfig): CheckResult[] {
-  const paths = /[*?[{]/.test(path) ? globSync(path).toSorted() : [path]
+  const several = /[*?[{]/.test(path)
+  const paths = several ? globSync(path).toSorted() : [path]
   if (paths.length === 0) return [{ what: `files ${path}`, ok: false, detail: 'no file matches', fix: `ls ${path}` }]
   return paths.map(file => {
     const what = `file ${file}`
@@ -15,7 +16,8 @@ export function checkSource({ path, follow }: FileSourceConfig): CheckResult[] {
       return follow
         ? { what, ok: true, detail: 'does not exist yet; the source waits for it' }
         : { what, ok: false, detail: `does not exist (looked in ${process.cwd()})`, fix: `ls -l ${file}` }
-    if (!statSync(file).isFile()) return { what, ok: false, detail: 'is not a file', fix: `ls -ld ${file}` }
+    if (!statSync(file).isFile())
+      return { what, ok: several, detail: `is not a file${several ? ' and is skipped' : ''}`, fix: `ls -ld ${file}` }
     return may(file, constants.R_OK)
       ? { what, ok: true, detail: `${statSync(file).size} bytes` }
       : { what, ok: false, detail: 'permission denied', fix: `chmod u+r ${file}` }

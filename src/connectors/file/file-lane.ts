@@ -6,11 +6,12 @@
  * names that rotations give (`rotation.ts`), and reading continues there. A file that is not found is logged and counted. This is one state
  * machine: splitting it would spread its states over two files.
  */
-import { type FileHandle, open } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
 import { type Batch, DecodeError, EnvironmentError, type Logger, type Message, type Metrics, type Position } from '../../contract/plugin.ts'
 import type { Encoding } from '../../kit/lines/encoding.ts'
 import { type Compression, compressionOf, type Input, openInput } from './input.ts'
+import { NotRead, openFile } from './open.ts'
 import { type RecordOptions, Records } from '../../kit/lines/records.ts'
 import {
   copiesSince,
@@ -29,6 +30,8 @@ import {
 
 export interface FileLaneOptions extends RecordOptions {
   readonly path: string
+  /** The folder of a pattern that this file matches. */
+  readonly base?: string
   readonly follow: boolean
   /** How long a renamed file must not have grown before the next one is read, ms. */
   readonly rotate_wait: number
@@ -84,6 +87,8 @@ export class FileLane {
   /** The first file opened: a lane without a checkpoint returns to it, even after a rotation. */
   private first: FilePosition | undefined
   private times = 0
+  /** It was logged that the file is not read. */
+  private skipped = false
   /** The files that were read last, under their present names. */
   private done: FileFacts[] = []
   /** The writer of a truncated file may not return to the beginning: the bytes it skipped read as NUL. */
@@ -254,18 +259,22 @@ export class FileLane {
   private async openPath(): Promise<boolean> {
     const { path, from, options } = this
     let handle: FileHandle
+    let info: Parameters<typeof toFacts>[0]
     try {
-      handle = await open(path, 'r')
+      ;({ handle, info } = await openFile(path, options.base))
     } catch (error) {
-      const { code } = error as NodeJS.ErrnoException
+      const { code, message } = error as NodeJS.ErrnoException
       this.atEnd = true
       if (code === 'ENOENT' && options.follow) return false
-      throw new EnvironmentError(`can't read ${path}: ${code === 'ENOENT' ? 'the file does not exist' : (error as Error).message}`, error)
-    }
-    const info = await handle.stat({ bigint: true })
-    if (info.isDirectory()) {
-      await handle.close()
-      throw new EnvironmentError(`can't read ${path}: it is a directory; set path to a file`)
+      const gone = code === 'ENOENT' || code === 'ENXIO'
+      const why = code === 'ENOENT' ? 'the file does not exist' : code === 'ENXIO' ? 'it is not a regular file' : message
+      // Others decide what a pattern matches, and must not end the run with it.
+      if (options.base !== undefined && (gone || error instanceof NotRead)) {
+        if (!this.skipped) options.log.warn({ file: path, step: options.source }, `the file is skipped: ${why}`)
+        this.skipped = true
+        return false
+      }
+      throw new EnvironmentError(`can't read ${path}: ${why}${error instanceof NotRead ? '; set path to a file' : ''}`, error)
     }
     const facts = toFacts(info)
     const compression = compressionOf(options.compression, path)
@@ -404,10 +413,11 @@ export class FileLane {
       this.use({ ...opened, found: next, role: role === 'path' ? 'renamed' : role })
       options.log.info({ file: path, next: next.path }, 'the file was rotated: reading the next one')
     } else {
-      const handle = await open(path, 'r').catch(() => undefined)
-      if (!handle) return undefined
+      const opened = await openFile(path, options.base).catch(() => undefined)
+      if (!opened) return undefined
       await this.close()
-      const facts = toFacts(await handle.stat({ bigint: true }))
+      const { handle, info } = opened
+      const facts = toFacts(info)
       // The last check of the original is the copy itself.
       const since = joined ? { ...facts, written: Math.min(facts.written, found.facts.written) } : facts
       this.times++

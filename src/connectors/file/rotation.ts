@@ -3,11 +3,12 @@
  * and the application may write to the renamed file for a while. *Copy and truncate*: `app.log` is copied to `app.log.1` and truncated to
  * zero bytes. Old files may be compressed later. A file is identified by its inode and by the bytes around the position read so far.
  */
-import { type FileHandle, open, readdir, stat } from 'node:fs/promises'
+import { type FileHandle, lstat, readdir, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import type { Encoding } from '../../kit/lines/encoding.ts'
 import { type Compression, compressionOf, type Input, openInput } from './input.ts'
+import { openFile } from './open.ts'
 
 /** Number of bytes at the beginning, and before a position, that identify a file. */
 export const MARK = 1024
@@ -80,7 +81,8 @@ async function rotated(path: string): Promise<FoundFile[]> {
   }
 }
 
-async function list(path: string): Promise<FoundFile[]> {
+/** The files as they are now. */
+export async function list(path: string): Promise<FoundFile[]> {
   const folder = dirname(path)
   const name = basename(path)
   const dot = name.lastIndexOf('.')
@@ -98,7 +100,11 @@ async function list(path: string): Promise<FoundFile[]> {
         ? plain.slice(stem.length, plain.length - extension.length)
         : undefined
     if (added === undefined || !/^[._-](\d[\d._T:-]*|old|bak)$/.test(added)) continue
-    const facts = await factsOf(join(folder, other))
+    // A rotation makes regular files.
+    const facts = await lstat(join(folder, other), { bigint: true }).then(
+      s => (s.isFile() ? toFacts(s) : undefined),
+      () => undefined,
+    )
     if (facts) found.push({ path: join(folder, other), compression: compressionOf('auto', other), facts })
   }
   return found
@@ -172,9 +178,10 @@ export async function copiesSince(path: string, file: FileFacts, read: readonly 
 
 /** A rotation may have given the name to another file before it was opened: then undefined. */
 export async function openFound({ path, compression, facts }: FoundFile, encoding: Encoding | 'auto'): Promise<Opened | undefined> {
-  const handle = await open(path, 'r').catch(() => undefined)
-  if (!handle) return undefined
-  if (toFacts(await handle.stat({ bigint: true })).ino !== facts.ino) {
+  const opened = await openFile(path).catch(() => undefined)
+  if (!opened) return undefined
+  const { handle, info } = opened
+  if (toFacts(info).ino !== facts.ino) {
     await handle.close()
     return undefined
   }

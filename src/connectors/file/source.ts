@@ -1,4 +1,5 @@
 import { globSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FileSourceConfig } from '../../generated/config-types.ts'
 import { type ConfigProblem, defineSource, EnvironmentError, type Source, type SourceContext } from '../../contract/plugin.ts'
@@ -8,11 +9,13 @@ import { withKeys } from '../../kit/keys/with-keys.ts'
 import lines from '../../kit/keys/lines.schema.json' with { type: 'json' }
 import schema from './source.schema.json' with { type: 'json' }
 
+const WILD = /[*?[{]/
+
 export default defineSource<FileSourceConfig>({
   type: 'file',
   schema: withKeys(schema, lines),
   replayable: true,
-  lanes: config => (/[*?[{]/.test(config.path) ? 'many' : 'one'),
+  lanes: config => (WILD.test(config.path) ? 'many' : 'one'),
   reason: 'a file can be read again from any byte',
   datedByRead: true,
   validateConfig,
@@ -38,12 +41,14 @@ function create(config: FileSourceConfig, ctx: SourceContext): Source {
 
   return {
     async open() {
-      const paths = /[*?[{]/.test(config.path) ? globSync(config.path).toSorted() : [config.path]
+      const wild = config.path.search(WILD)
+      const paths = wild < 0 ? [config.path] : globSync(config.path).toSorted()
+      const base = wild < 0 ? undefined : dirname(`${config.path.slice(0, wild)}.`)
       if (paths.length === 0) throw new EnvironmentError(`no file matches ${config.path}`)
       const { log, metrics, step } = ctx
       lanes = paths.map(path => {
         const format = formatOf(config.format, path)
-        return new FileLane({ ...config, format, delimiter: delimiterFor(config.delimiter, path), path, source: step, log, metrics })
+        return new FileLane({ ...config, format, delimiter: delimiterFor(config.delimiter, path), path, base, source: step, log, metrics })
       })
       const positions = await ctx.assign(lanes.map(({ path }) => ({ id: path, source: ctx.step })))
       for (const lane of lanes) await lane.seek(positions.get(lane.path))

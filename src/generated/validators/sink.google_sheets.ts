@@ -3,7 +3,7 @@
 import library0 from 'ajv/dist/runtime/ucs2length.js'
 import { FORMATS } from '../../config/formats.ts'
 
-export const fingerprint = '70fcbdec-3327'
+export const fingerprint = '2850766f-3357'
 export const validate = validate0;
 export default validate0;
 const schema0 = {"type":"object","additionalProperties":false,"required":["spreadsheet","tab","columns","key"],"properties":{"spreadsheet":{"type":"string","minLength":1,"format":"expression"},"tab":{"type":"string","minLength":1,"maxLength":100},"rows":{"type":"string","format":"field"},"columns":{"type":"array","minItems":1,"maxItems":100,"uniqueItems":true,"items":{"type":"string","format":"field"}},"key":{"type":"string","format":"field"},"numbers":{"type":"array","items":{"type":"string","format":"field"},"uniqueItems":true},"post":{"type":"boolean"},"credentials":{"type":"string"},"access_token":{"type":"string"},"endpoint":{"type":"string","minLength":1},"requests_per_minute":{"type":"integer","minimum":1,"maximum":10000},"timeout":{"type":"string","format":"duration"},"posts_table":{"type":"string","format":"identifier"},"dsn":{"type":"string","minLength":1}}};

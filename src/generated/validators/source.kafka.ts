@@ -3,7 +3,7 @@
 import library0 from 'ajv/dist/runtime/ucs2length.js'
 import { FORMATS } from '../../config/formats.ts'
 
-export const fingerprint = '46e10a9a-6881'
+export const fingerprint = '45323188-6928'
 export const validate = validate0;
 export default validate0;
 const schema0 = {"type":"object","additionalProperties":false,"required":["topics"],"properties":{"topics":{"type":"array","minItems":1,"uniqueItems":true,"items":{"type":"string","format":"topic"}},"group":{"type":"string","minLength":1},"start_at":{"type":"string","enum":["earliest","latest"]},"once":{"type":"boolean"},"last":{"type":"integer","minimum":1},"format":{"type":"string","enum":["json","text","bytes"]},"isolation_level":{"type":"string","enum":["read_committed","read_uncommitted"]},"missing_offsets":{"type":"string","enum":["auto","expected"]},"session_timeout":{"type":"string","format":"duration"},"max_bytes":{"type":"string","format":"size"},"fetch_max_wait":{"type":"string","format":"duration"},"max_poll_records":{"type":"integer","minimum":1},"brokers":{"type":"string","minLength":1},"client_id":{"type":"string","minLength":1},"security_protocol":{"type":"string","enum":["PLAINTEXT","SSL","SASL_PLAINTEXT","SASL_SSL"]},"sasl_mechanism":{"type":"string","enum":["PLAIN","SCRAM-SHA-256","SCRAM-SHA-512","OAUTHBEARER","AWS_MSK_IAM"]},"sasl_username":{"type":"string"},"sasl_password":{"type":"string"},"sasl_oauth_token":{"type":"string"},"sasl_oauth_token_url":{"type":"string"},"sasl_oauth_scope":{"type":"string"},"sasl_aws_region":{"type":"string"},"tls_ca":{"type":"string"},"tls_cert":{"type":"string"},"tls_key":{"type":"string"},"tls_key_password":{"type":"string"},"tls_insecure_skip_verify":{"type":"boolean"}}};

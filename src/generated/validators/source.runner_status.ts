@@ -3,7 +3,7 @@
 import library0 from 'ajv/dist/runtime/ucs2length.js'
 import { FORMATS } from '../../config/formats.ts'
 
-export const fingerprint = '88a159ff-1118'
+export const fingerprint = 'e8119a6f-1146'
 export const validate = validate0;
 export default validate0;
 const schema0 = {"type":"object","additionalProperties":false,"properties":{"every":{"type":"string","format":"duration"},"urls":{"anyOf":[{"type":"array","items":{"type":"string","minLength":1}},{"type":"string"}]},"timeout":{"type":"string","format":"duration"},"rounds":{"type":"integer","minimum":0}}};

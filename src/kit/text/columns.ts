@@ -54,7 +54,11 @@ const GAP = '  '
 /** Lines of a table, the first one with the heads. With `width`, text cells are cut so that a line fits, as far as that leaves them readable. */
 export function tableLines(columns: readonly Column[], rows: readonly (readonly Cell[])[], width?: number): string[] {
   const cells = rows.map(row =>
-    row.map((cell, i) => (typeof cell === 'number' && columns[i].kind !== 'position' ? grouped(cell) : String(cell))),
+    row.map((cell, i) =>
+      typeof cell === 'number' && columns[i].kind !== 'position'
+        ? grouped(cell)
+        : String(cell).replaceAll('\n', '\\n').replaceAll('\t', '\\t'),
+    ),
   )
   const right = columns.map(({ kind }) => kind === 'count' || kind === 'position')
   const widths = columns.map(({ head }, i) => cells.reduce((most, row) => Math.max(most, displayWidth(row[i])), displayWidth(head)))

@@ -8,8 +8,26 @@ const escape = (c: string): string => {
   return code < 256 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16).padStart(4, '0')}`
 }
 
-/** Line breaks and tabs are kept. */
-export const printable = (text: string): string => text.replaceAll(CONTROL, escape)
+/** The colors of our own output; all other sequences come from data. */
+const OWN = new RegExp(`${String.fromCharCode(27)}\\[(?:1|2|22|31|36|39)m`, 'g')
+
+/** A text of the output: control sequences of data in it are escaped. */
+export function forTerminal(text: string, colored: boolean): string {
+  if (text.search(CONTROL) < 0) return text
+  const colors = colored ? (text.match(OWN) ?? []) : []
+  return text
+    .split(colored ? OWN : /$^/)
+    .map((part, i) => withoutControl(part) + (colors[i] ?? ''))
+    .join('')
+}
+
+const withoutControl = (text: string): string => text.replaceAll(CONTROL, escape)
+
+/** A line that a workflow runner executes, if it prints the output. */
+const COMMAND = /^(\s*)(?=::|##\[)/gm
+
+/** Line breaks and tabs are kept; a line that begins like a workflow command begins with a backslash. */
+export const printable = (text: string): string => withoutControl(text).replaceAll(COMMAND, '$1\\')
 
 /** One line: line breaks and tabs are escaped, too. */
 export const oneLine = (text: string): string => printable(text).replaceAll(/[\n\t]/g, c => (c === '\n' ? '\\n' : '\\t'))
@@ -33,5 +51,7 @@ export function hexDump(bytes: Buffer, all: string, max = 4096): string[] {
 }
 
 /** JSON in which control characters for a terminal are also escaped: JSON itself escapes no DEL, no C1 and no direction marks. */
-export const jsonText = (value: unknown): string =>
-  JSON.stringify(value).replaceAll(CONTROL, c => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)
+export const jsonText = (value: unknown): string => safeJson(JSON.stringify(value))
+
+/** The same for JSON as text. */
+export const safeJson = (json: string): string => json.replaceAll(CONTROL, c => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)

@@ -5,7 +5,8 @@ import type { HttpSinkConfig } from '../../../generated/config-types.ts'
 import type { CheckResult, CheckContext } from '../../../contract/plugin.ts'
 import { tlsFailure } from '../../../kit/tls-failure.ts'
 import { TLS_ADVICE } from './tls-advice.ts'
-import { hasTls, tlsOptions, usesProxy } from './tls-fetch.ts'
+import { proxyOf } from '../../../kit/http/proxy.ts'
+import { hasTls, tlsOptions } from './tls-fetch.ts'
 
 export function checkHost(config: HttpSinkConfig, { signal }: CheckContext): Promise<CheckResult[]> {
   const { url } = config
@@ -38,13 +39,4 @@ export function checkHost(config: HttpSinkConfig, { signal }: CheckContext): Pro
     })
     signal.addEventListener('abort', () => end(false, 'canceled'), { once: true })
   })
-}
-
-/** The proxy that the environment sets for a protocol, and whether Node's fetch uses it. */
-function proxyOf(protocol: string, env = process.env): { readonly name: string; readonly used: boolean } | undefined {
-  const names = protocol === 'https:' ? ['https_proxy', 'HTTPS_PROXY'] : ['http_proxy', 'HTTP_PROXY']
-  const name = names.find(n => (env[n] ?? '') !== '')
-  if (name === undefined) return undefined
-  // Older versions of Node.js do not support the setting.
-  return { name, used: usesProxy(env) && process.allowedNodeEnvironmentFlags.has('--use-env-proxy') }
 }

@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http'
 import { Agent, request as httpsRequest } from 'node:https'
 import { Readable } from 'node:stream'
 import type { HttpSinkConfig } from '../../../generated/config-types.ts'
+import { usesProxy } from '../../../kit/http/proxy.ts'
 import { readTlsFiles } from '../../../kit/keys/tls.ts'
 
 export interface FetchInit {
@@ -20,10 +21,6 @@ export const hasTls = (c: TlsKeys): boolean => Boolean(c.tls_ca || c.tls_cert ||
 
 /** For `tls.connect`. @throws {EnvironmentError} for a file that cannot be read or used */
 export const tlsOptions = (c: TlsKeys) => ({ ...readTlsFiles(c), ...(c.tls_insecure_skip_verify && { rejectUnauthorized: false }) })
-
-/** Whether Node.js is set to use the proxy of the environment. */
-export const usesProxy = (env = process.env): boolean =>
-  env.NODE_USE_ENV_PROXY === '1' || (env.NODE_OPTIONS ?? '').includes('--use-env-proxy')
 
 /** @param connections open ones that are kept. @throws {EnvironmentError} for a file that cannot be read or used */
 export function tlsFetch(config: TlsKeys, connections: number): Fetch {

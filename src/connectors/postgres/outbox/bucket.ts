@@ -2,7 +2,9 @@
  * One bucket of an outbox: which of its rows are read, in progress, and published but not marked yet. The position of a lane is a list of
  * ids instead of the highest one: transactions commit out of the order of their ids, so "everything up to" has no meaning here.
  */
-import { type Batch, type Header, Message, type Origin, type Position } from '../../../contract/plugin.ts'
+import { type Batch, DataError, encodeJson, type Header, Message, type Origin, parseJson, type Position } from '../../../contract/plugin.ts'
+import { attempt } from '../../../kit/fail.ts'
+import { isRecord } from '../../../kit/values/records.ts'
 import { packIds, unpackIds } from './ids.ts'
 import type { OutboxRow } from './table.ts'
 
@@ -111,16 +113,31 @@ export class Bucket {
   private message(row: OutboxRow, now: number): Message {
     const payload = row.payload === null ? null : Buffer.from(row.payload)
     const key = row.key === null ? null : Buffer.from(row.key)
-    return Message.fromRecord(payload, key, row.created < 0 ? now : row.created, headersOf(row), row.id, this.origin)
+    const headers = headersOf(row)
+    const list = headers instanceof DataError ? undefined : headers
+    const message = Message.fromRecord(payload, key, row.created < 0 ? now : row.created, list, row.id, this.origin)
+    if (headers instanceof DataError) message.failure = headers
+    return message
   }
 }
 
-function headersOf(row: OutboxRow): Header[] {
+/** @returns the error of a row whose headers are not an object */
+function headersOf(row: OutboxRow): Header[] | DataError {
   const headers: Header[] = [['outbox-id', String(row.id)]]
   if (row.type !== null) headers.push(['event-type', row.type])
   if (row.headers !== null) {
-    for (const [name, value] of Object.entries((JSON.parse(row.headers) ?? {}) as Record<string, unknown>))
-      headers.push([name, value === null ? null : typeof value === 'string' ? value : JSON.stringify(value)])
+    let own: unknown
+    try {
+      own = parseJson(row.headers) ?? {}
+    } catch {
+      // The column may be text. The next line reports it.
+    }
+    if (!isRecord(own)) return new DataError(`the headers of row ${row.id} must be a JSON object`)
+    for (const [name, value] of Object.entries(own)) {
+      const text = value === null || typeof value === 'string' ? value : attempt(() => encodeJson(value))
+      if (text instanceof DataError) return text
+      headers.push([name, text])
+    }
   }
   return headers
 }

@@ -3,7 +3,7 @@
  * rows in progress, so a row with a low id that commits late is found by the next query.
  */
 import type { PostgresOutboxSourceConfig } from '../../../generated/config-types.ts'
-import { PipelineError } from '../../../contract/plugin.ts'
+import { EnvironmentError, PipelineError } from '../../../contract/plugin.ts'
 import { quoteName, type Session } from '../../../kit/postgres/driver.ts'
 import type { Bucket } from './bucket.ts'
 import { Signal } from './signal.ts'
@@ -152,7 +152,7 @@ export class OutboxReader {
     for (const row of rows as unknown as OutboxRow[]) {
       const to = asked.get(row.bucket)
       if (to === undefined || to.generation !== to.bucket.generation) continue
-      to.bucket.add({ ...row, id: Number(row.id), created: row.created === null ? -1 : Number(row.created) })
+      to.bucket.add({ ...row, id: idOf(row.id as unknown as string), created: row.created === null ? -1 : Number(row.created) })
     }
     this.arrived()
   }
@@ -209,3 +209,12 @@ export class OutboxReader {
 }
 
 const hasRoom = (bucket: Bucket, limit: number): boolean => !bucket.retired && bucket.unmarked < limit
+
+/** @throws {EnvironmentError} for an id that a number cannot hold: rounded, it would mark another row as published. */
+function idOf(text: string): number {
+  const id = Number(text)
+  if (Number.isSafeInteger(id)) return id
+  throw new EnvironmentError(
+    `the outbox has the id ${text}, and ids must be below 2^53 (${2 ** 53}): add an identity column, and set its name under columns.id`,
+  )
+}

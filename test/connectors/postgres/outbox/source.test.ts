@@ -106,6 +106,39 @@ describe.each(['server', 'embedded'])('%s', where => {
     ])
   })
 
+  test('headers keep the digits of numbers; a row whose headers are not an object fails alone', async () => {
+    await db.driver.script(`DROP TABLE IF EXISTS told; CREATE TABLE told (id int8, aggregate_id text, payload text, h text, processed_at timestamptz);
+      INSERT INTO told VALUES (1, 'a', '1', '{"n": 9007199254740993, "d": 1.10, "l": [1e400, null], "s": "é\\u0000", "z": null}'),
+        (2, 'a', '2', '["x"]'), (3, 'a', '3', '{'), (4, 'a', '4', '"abc"'), (5, 'a', '5', 'null'), (6, 'a', '6', '{"deep":${'['.repeat(50_000)}${']'.repeat(50_000)}}')`)
+    const { columns } = outboxConfig(dsn)
+    const { source } = await open({ table: 'told', columns: { ...columns, type: '', created_at: '', headers: 'h' }, buckets: 1 })
+    const { messages } = (await source.read(signal))!
+    expect(messages.map(m => m.failure?.message ?? m.headers?.slice(1))).toEqual([
+      [
+        ['n', '9007199254740993'],
+        ['d', '1.10'],
+        ['l', '[1e400,null]'],
+        ['s', 'é\0'],
+        ['z', null],
+      ],
+      'the headers of row 2 must be a JSON object',
+      'the headers of row 3 must be a JSON object',
+      'the headers of row 4 must be a JSON object',
+      [],
+      'the value cannot be written as JSON: it is nested too deeply',
+    ])
+  })
+
+  test('an id that a number cannot hold ends the run: rounded, it would mark another row', async () => {
+    await db.driver.script(`DROP TABLE IF EXISTS wide; CREATE TABLE wide (id int8, aggregate_id text, payload text, processed_at timestamptz);
+      INSERT INTO wide VALUES (9007199254740993, 'a', '1')`)
+    const { columns } = outboxConfig(dsn)
+    const { source } = await open({ table: 'wide', columns: { ...columns, type: '', created_at: '' }, buckets: 1 })
+    const error: unknown = await source.read(signal).catch((e: unknown) => e)
+    expect(error).toBeInstanceOf(EnvironmentError)
+    expect((error as Error).message).toContain('the outbox has the id 9007199254740993, and ids must be below 2^53')
+  })
+
   test('rows are marked after the commit, and only those that the commit covers', async () => {
     await empty()
     const { source } = await open({ buckets: 1 })
