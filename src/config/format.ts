@@ -25,24 +25,18 @@ export function formatText(problems: readonly Problem[], options: TextOptions = 
     .map(p => {
       const inObject = p.file === OBJECT
       const place = inObject ? p.path || 'the object' : `${p.file}:${p.line}:${p.column}`
-      const path = p.path === '' || inObject ? '' : paint('dim', ` (at ${harmless(p.path)})`)
+      const path = p.path === '' || inObject ? '' : paint('dim', ` (at ${printable(p.path)})`)
       const warning = p.severity === 'warning' ? `${paint('bold', 'warning')} ` : ''
-      const message = harmless(p.message)
-      const head = `${paint('bold', harmless(place))} ${warning}${paint(p.severity === 'error' ? 'red' : 'bold', p.code)} ${message}${path}`
+      const message = printable(p.message)
+      const head = `${paint('bold', printable(place))} ${warning}${paint(p.severity === 'error' ? 'red' : 'bold', p.code)} ${message}${path}`
       const meant =
         p.suggestion === undefined
           ? ''
-          : `\n      ${p.code === 'CONFIG_MISSING_KEY' ? 'for example' : p.severity === 'warning' ? 'write' : 'did you mean'}: ${paint('cyan', harmless(p.suggestion))}`
+          : `\n      ${p.code === 'CONFIG_MISSING_KEY' ? 'for example' : p.severity === 'warning' ? 'write' : 'did you mean'}: ${paint('cyan', printable(p.suggestion))}`
       return `${head}${inObject ? '' : caret(p, paint, Math.min(MAX_WIDTH, Math.max(NARROWEST, (options.width ?? MAX_WIDTH + MARGIN) - MARGIN)))}${meant}\n`
     })
     .join('\n')
 }
-
-/** Escapes text that a terminal or a CI system interprets: CI commands are at the start of a line, or after `##`. */
-const harmless = (text: string): string =>
-  printable(text)
-    .replaceAll(/^(\s*)::/gm, '$1\\::')
-    .replaceAll('##[', '#\\#[')
 
 function caret(p: Problem, paint: (format: 'red' | 'dim', text: string) => string, width: number): string {
   const line = excerptOf(p)

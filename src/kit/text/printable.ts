@@ -23,11 +23,11 @@ export function forTerminal(text: string, colored: boolean): string {
 
 const withoutControl = (text: string): string => text.replaceAll(CONTROL, escape)
 
-/** A line that a workflow runner executes, if it prints the output. */
-const COMMAND = /^(\s*)(?=::|##\[)/gm
-
-/** Line breaks and tabs are kept; a line that begins like a workflow command begins with a backslash. */
-export const printable = (text: string): string => withoutControl(text).replaceAll(COMMAND, '$1\\')
+/** Line breaks and tabs are kept. Commands of a CI system are escaped, too: they are at the start of a line, or after `##`. */
+export const printable = (text: string): string =>
+  withoutControl(text)
+    .replaceAll(/^(\s*)::/gm, '$1\\::')
+    .replaceAll('##[', '#\\#[')
 
 /** One line: line breaks and tabs are escaped, too. */
 export const oneLine = (text: string): string => printable(text).replaceAll(/[\n\t]/g, c => (c === '\n' ? '\\n' : '\\t'))

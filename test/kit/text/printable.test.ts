@@ -12,7 +12,7 @@ test('the colors of the output stay, control sequences of data are escaped', () 
 })
 
 test('text of data starts no line that a workflow runner executes', () => {
-  expect(printable('ok\n::error::x\n  ::set-env\n##[group]\na::b')).toBe('ok\n\\::error::x\n  \\::set-env\n\\##[group]\na::b')
+  expect(printable('ok\n::error::x\n  ::set-env\n##[group]\na::b')).toBe('ok\n\\::error::x\n  \\::set-env\n#\\#[group]\na::b')
 })
 
 test('JSON stays the same value', () => {
