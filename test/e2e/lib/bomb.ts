@@ -95,7 +95,7 @@ if (name === 'records') {
   const statuses: Record<number, number> = {}
   for (let i = 0; i < 1_001_000; i++) {
     const { status } = await requests.once(
-      `${i}`.padEnd(300, 'k'),
+      `${i}`.padEnd(64, 'k'),
       body,
       () => i,
       () => answer,

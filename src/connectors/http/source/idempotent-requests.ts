@@ -35,15 +35,16 @@ interface SeenRequest {
 const FINAL = new Set([200, 202, 422])
 /** Bytes of responses remembered. */
 const MAX_BYTES = 16 * 1024 * 1024
-/** Requests that are kept for `keep`, about 300 bytes each. */
+/** Requests that are kept for `keep`, about 500 bytes each. */
 const HARD_MAX = 1_000_000
 
 /** Longer keys are stored as a hash. */
-const MAX_KEY = 256
+const MAX_KEY = 64
 
 const hash = (data: string | Buffer): string => createHash('sha256').update(data).digest('base64')
 
 const KNOWN = rejectionAnswer(409, 'replayed', 'this request has already been answered; the response is no longer available')
+const ANSWERED = Promise.resolve(KNOWN)
 
 export class IdempotentRequests {
   /** In order of arrival. */
@@ -60,7 +61,7 @@ export class IdempotentRequests {
   restore(store: RequestStore, now: number): void {
     for (const { key, digest, done, status, body } of store.load()) {
       const size = body === undefined ? 0 : this.room(key, body)
-      this.entries.set(key, { digest, outcome: Promise.resolve(size > 0 ? { status, body: body! } : KNOWN), done, size })
+      this.entries.set(key, { digest, outcome: size > 0 ? Promise.resolve({ status, body: body! }) : ANSWERED, done, size })
     }
     this.store = store
     this.forget(now)
@@ -112,6 +113,8 @@ export class IdempotentRequests {
     entry.outcome = written.then(() => (body === undefined ? KNOWN : answer))
     this.forget(now)
     await written
+    // A million of them are kept: without a promise of its own.
+    if (body === undefined) entry.outcome = ANSWERED
     return answer
   }
 
