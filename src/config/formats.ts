@@ -36,7 +36,8 @@ const zoneGuess = (text: string): string | undefined => {
 
 const topic = (t: string): boolean => /^[a-zA-Z0-9._-]{1,249}$/.test(t) && t !== '.' && t !== '..'
 const identifier = (t: string): boolean => /^([A-Za-z_][A-Za-z0-9_$]{0,62}\.)?[A-Za-z_][A-Za-z0-9_$]{0,62}$/.test(t)
-const field = (t: string): boolean => /^[^\s.[\]'"`]+(\.[^\s.[\]'"`]+)*$/.test(t) && !t.split('.').some(p => FORBIDDEN_NAMES.has(p))
+const field = (t: string): boolean =>
+  /^[^\s.[\]'"`]+(\.[^\s.[\]'"`]+)*$/.test(t) && !t.split('.').some(p => FORBIDDEN_NAMES.has(p)) && !t.startsWith('$.')
 
 export const FORMATS: Readonly<Record<string, Format>> = {
   duration: {
@@ -71,11 +72,14 @@ export const FORMATS: Readonly<Record<string, Format>> = {
     code: 'CONFIG_TOPIC',
     validate: topic,
     expected: 'a topic name: 1 to 249 of the characters a-z A-Z 0-9 . _ -',
+    // A pattern is not a misspelled name.
     guess: w =>
       never(
-        String(w)
-          .trim()
-          .replaceAll(/[^a-zA-Z0-9._-]+/g, '-'),
+        /[*?]/.test(String(w))
+          ? ''
+          : String(w)
+              .trim()
+              .replaceAll(/[^a-zA-Z0-9._-]+/g, '-'),
         w,
         topic,
       ),

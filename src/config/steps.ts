@@ -4,6 +4,7 @@ import type { Kind, Registry } from './registry.ts'
 import type { Schema } from './schema.ts'
 import { checkConfig, type CheckedConfig, type ConfigContext } from './step-config.ts'
 import { traitProblems } from './traits.ts'
+import { nameHere, pluginHere } from './other-names.ts'
 import { suggest } from '../kit/text/suggest.ts'
 import { type MapNode, type Path, type ScalarNode, type Span, type TreeNode, valueSpan } from './tree.ts'
 
@@ -123,7 +124,7 @@ function choosePlugin(
       at,
       [...path, type],
       `there is no ${kind} ${type}; the available ones are ${names.join(', ')}`,
-      suggest(type, names),
+      pluginHere(type, names) ?? suggest(type, names),
     )
   return undefined
 }
@@ -158,7 +159,7 @@ function reportStrangers(
         entry.key,
         [...path, key],
         `unknown key ${key} in the step; besides the plugin key, allowed are ${common.join(', ')}`,
-        suggest(key, free),
+        nameHere(key, free) ?? suggest(key, free),
       )
     }
   }

@@ -100,6 +100,8 @@ interface Place {
   readonly path: Path
   /** Position of a part of the text. */
   span(start: number, end: number): Span
+  /** Another setting of the map has this text as a plain scalar. */
+  unquoted(text: string): boolean
 }
 
 function placeOf({ key, path: setting, offset = 0 }: FlowUse, step: CheckedStep): Place {
@@ -109,12 +111,20 @@ function placeOf({ key, path: setting, offset = 0 }: FlowUse, step: CheckedStep)
   return {
     path: [...step.path, ...(key === undefined ? [step.type, ...setting] : [key])],
     span: (start, end) => (node && spanInScalar(node, offset + start, offset + end)) ?? whole,
+    unquoted(text) {
+      const map = find(step.tree, setting.slice(0, -1)).node
+      return (
+        map.kind === 'map' &&
+        [...map.entries.values()].some(({ value }) => value.kind === 'scalar' && value.value === text && value.style === 'plain')
+      )
+    },
   }
 }
 
 function checkRead({ root, names, ranges, safe }: Read, use: FlowUse, place: Place, reported: Set<string>, problems: Problems): void {
   const found = readPath(root, names)
   if (found.how === 'known') return
+  if (found.how === 'unknown' && !found.near && textMeant(use, place)) return warnText(use, place, problems)
   const at = found.how === 'unknown' ? (found.near?.at ?? -1) : found.at
   if (at < 0) return
   const name = names[at]
@@ -138,7 +148,7 @@ function checkRead({ root, names, ranges, safe }: Read, use: FlowUse, place: Pla
   }
   if (found.how === 'unknown') {
     const near = close(name, found.near!.owner.fields.keys())
-    if (near === undefined) return
+    if (near === undefined) return textMeant(use, place) ? warnText(use, place, problems) : undefined
     return problems.warn(
       'CONFIG_NO_FIELD',
       whole,
@@ -162,6 +172,20 @@ function checkRead({ root, names, ranges, safe }: Read, use: FlowUse, place: Pla
   if (safe && use.kind === 'expression')
     problems.warn('CONFIG_NO_FIELD', whole, place.path, `${message}; the test never succeeds`, suggestion)
   else problems.add('CONFIG_NO_FIELD', whole, place.path, message, suggestion)
+}
+
+/** A quoted name among unquoted expressions: `{ price: p, venue: "binance" }`. In a map with one field, it is unclear. */
+function textMeant(use: FlowUse, place: Place): boolean {
+  const setting = use.path.at(-1)
+  if (use.step.type !== 'map' || use.step.foreign || use.path[0] !== 'fields' || typeof setting !== 'string') return false
+  if (!/^[A-Za-z]\w*$/.test(use.text) || use.text === setting || quoted(use, place, place.span(0, use.text.length)) === '') return false
+  const others = Object.values((use.step.config?.fields ?? {}) as object).filter(v => v !== use.text && typeof v === 'string')
+  return others.length === 0 || others.some(text => place.unquoted(text as string))
+}
+
+function warnText(use: FlowUse, place: Place, problems: Problems): void {
+  const message = `this reads the field ${use.text}: YAML removes the quotes. If the field is meant, write it without quotes`
+  problems.warn('CONFIG_NO_FIELD', place.span(0, use.text.length), place.path, message, `'"${use.text}"' for the text`)
 }
 
 /** `venue: "binance"`: YAML removes the quotes. */

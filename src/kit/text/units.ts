@@ -98,6 +98,8 @@ export function guessDuration(written: string | number): string | undefined {
   const match = /^\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*$/.exec(String(written))
   if (!match) return undefined
   const [, n, word] = match
+  // Other tools count in milliseconds.
+  if (word === '' && /^[1-9]\d*000$/.test(n)) return `${n.slice(0, -3)}s`
   const unit = word === '' ? 's' : (DURATION_WORDS.find(([re]) => re.test(word))?.[1] ?? nearUnit(word, Object.keys(MS)))
   const guess = unit && n + unit
   return guess && parseDuration(guess) !== undefined && guess !== written ? guess : undefined

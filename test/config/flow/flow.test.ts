@@ -198,6 +198,17 @@ test.each([
   expect(await found(text)).toEqual([])
 })
 
+test.each([
+  ['alone', '{ venue: "«binance»" }', 1],
+  ['among unquoted expressions', '{ price: p, venue: "«binance»" }', 1],
+  ['all are quoted', '{ price: "p", venue: "binance" }', 0],
+  ['a field of the same name', '{ binance: "binance" }', 0],
+  ['a quoted text', `{ venue: '"binance"' }`, 0],
+])('a quoted name in a map of unknown records: %s', async (_, fields, warnings) => {
+  const { text, places } = marked(file([`map: { fields: ${fields} }`], SINK, 'stdin: {}'))
+  expect(await found(text)).toEqual(Array.from({ length: warnings }, () => `${places[0]} NO_FIELD warning '"binance"' for the text`))
+})
+
 test('all problems are reported in one round, also after a step with a problem', async () => {
   const text = file(['filter: «prce» > 1.0', 'filter: price >«»', 'rekey: «symbl»'])
   expect(await found(marked(text).text)).toEqual([
