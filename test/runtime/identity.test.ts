@@ -6,10 +6,12 @@ import {
   EnvironmentError,
   type Json,
   type LaneOrigin,
+  type Logger,
   type TransformPlugin,
 } from '../../src/contract/plugin.ts'
 import { RESET, stateOwner } from '../../src/kit/state-owner.ts'
 import type { Pipeline } from '../../src/config/model.ts'
+import { silentLogger } from '../../src/runtime/telemetry/log.ts'
 import { MANIFEST_STORE } from '../../src/runtime/state.ts'
 import { MemoryLog, pipelineOf, start, step } from './harness.ts'
 
@@ -52,12 +54,12 @@ class World {
   async run(
     records: number,
     config: CountConfig,
-    over: { name?: string; pipeline?: Partial<Pipeline>; fresh?: boolean } = {},
+    over: { name?: string; pipeline?: Partial<Pipeline>; fresh?: boolean; log?: Logger } = {},
   ): Promise<number[]> {
     for (let i = 0; i < records; i++) this.records.push(this.records.length)
     const before = this.log.committed.length
     const transforms = [step(over.name ?? 'count', count, config)]
-    await start(pipelineOf(this.log, [], { transforms, ...over.pipeline }), { fresh: over.fresh }).run()
+    await start(pipelineOf(this.log, [], { transforms, ...over.pipeline }), { fresh: over.fresh, log: over.log ?? silentLogger }).run()
     return this.log.committed.slice(before).map(r => Number(r.value))
   }
 }
@@ -232,5 +234,17 @@ test('state belongs to name, version and group; a group with the name of the pip
     'bars.1',
     'bars.1',
     'bars.1.shadow',
+  ])
+})
+
+test('another program has set the offset of the group: the checkpoint takes precedence, and a warning shows both positions', async () => {
+  const w = new World()
+  expect(await w.run(2, { key: 'k' })).toEqual([1, 2])
+  w.origin = { ...w.origin, remembered: { owner: null, position: 0 } }
+  const warnings: object[] = []
+  const log = { ...silentLogger, warn: (fields: object, message: string) => void warnings.push({ ...fields, message }) }
+  expect(await w.run(1, { key: 'k' }, { log })).toEqual([3])
+  expect(warnings).toEqual([
+    expect.objectContaining({ set: 0, checkpoint: 2, message: expect.stringContaining('use runner offsets reset') }),
   ])
 })
