@@ -19,9 +19,12 @@ import {
 import type { Built } from '../../src/runtime/build.ts'
 import type { Committer } from '../../src/runtime/committer.ts'
 import { PUSHED } from './push.ts'
+import { isLinked, isPushed } from './scenario.ts'
 
 export interface Mutant {
   readonly name: string
+  /** The seeds that can find it; default: all. */
+  readonly seeds?: (seed: number) => boolean
   /** The peers do not fence a former owner. */
   readonly unfenced?: boolean
   readonly pipeline?: (pipeline: Pipeline) => Pipeline
@@ -38,6 +41,7 @@ const queue = (name: string, wrap: (sink: Sink) => Partial<Sink>): Mutant => ({
 })
 const link = (name: string, wrap: (sink: Sink) => Partial<Sink>): Mutant => ({
   name,
+  seeds: isLinked,
   pipeline: p => ({ ...p, links: p.links?.map(l => ({ ...l, sink: wrapped(l.sink, wrap) })) }),
 })
 const source = (name: string, wrap: (source: Source) => Partial<Source>, context = (ctx: SourceContext): SourceContext => ctx): Mutant => ({
@@ -116,7 +120,10 @@ export const MUTANTS: readonly Mutant[] = [
   deltas('the position is one record ahead', d => ({ ...d, position: (d.position as number) + 1 })),
   deltas('open windows are not part of the checkpoint', d => withoutStore(d, 'windows')),
   deltas('keys that dedupe has seen are not part of the checkpoint', d => withoutStore(d, 'seen')),
-  deltas('the progress of the lanes in front of a repartition is not part of the checkpoint', d => withoutStore(d, 'upstream')),
+  {
+    ...deltas('the progress of the lanes in front of a repartition is not part of the checkpoint', d => withoutStore(d, 'upstream')),
+    seeds: isLinked,
+  },
   link('records are passed on in another order', s => ({ write: (messages, ctx) => s.write(messages.toReversed(), ctx) })),
   committer('a transaction of unknown outcome is written again', c => ({
     async write(lane, delta, writeAll) {
@@ -148,19 +155,25 @@ export const MUTANTS: readonly Mutant[] = [
       assign: (lanes, originOf) => ctx.assign(lanes, originOf && (async lane => ({ ...(await originOf(lane)), start: undefined }))),
     }),
   ),
-  source('a pushed record is answered when it is read', s => ({
-    async read(signal) {
-      const batch = await s.read(signal)
-      if (s.commitImmediately && batch) await s.commit!(batch.lane, batch.position)
-      return batch
-    },
-  })),
-  committer('the state of pushed records ends with the process', c => ({
-    async claim(lane) {
-      const found = await c.claim(lane)
-      return lane.id === PUSHED ? undefined : found
-    },
-  })),
+  {
+    ...source('a pushed record is answered when it is read', s => ({
+      async read(signal) {
+        const batch = await s.read(signal)
+        if (s.commitImmediately && batch) await s.commit!(batch.lane, batch.position)
+        return batch
+      },
+    })),
+    seeds: isPushed,
+  },
+  {
+    ...committer('the state of pushed records ends with the process', c => ({
+      async claim(lane) {
+        const found = await c.claim(lane)
+        return lane.id === PUSHED ? undefined : found
+      },
+    })),
+    seeds: isPushed,
+  },
   { name: 'a former owner is not fenced', unfenced: true },
   sinks('a failed write counts as written', s => ({ write: (messages, ctx) => swallow(s.write(messages, ctx), isFailure) })),
   sinks('rejected messages are dropped', s => ({ write: (messages, ctx) => swallow(s.write(messages, ctx), isRejection) })),

@@ -61,14 +61,18 @@ export interface Scenario {
 /** So long things go wrong, ms. */
 const TROUBLE = 45_000
 
+/** Seeds with a `repartition`, and those with pushed records. */
+export const isLinked = (seed: number): boolean => seed % 10 === 5
+export const isPushed = (seed: number): boolean => seed % 10 === 9
+
 export function scenarioOf(seed: number): Scenario {
   const random = seeded(seed)
   const chance = (p: number): boolean => random() < p
   const between = (from: number, to: number): number => from + Math.floor(random() * (to - from + 1))
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]
 
-  const linked = seed % 10 === 5
-  const push = seed % 10 === 9 ? { waits: chance(0.6) } : undefined
+  const linked = isLinked(seed)
+  const push = isPushed(seed) ? { waits: chance(0.6) } : undefined
   const delivery = chance(0.6) && !push ? 'exactly_once' : 'at_least_once'
   const blocks = linked ? upstreamOf(random) : push ? pushedOf(random) : chainOf(random, delivery === 'exactly_once')
   const behind = linked ? downstreamOf(random) : undefined

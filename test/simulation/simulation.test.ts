@@ -23,6 +23,6 @@ test('a seed gives the same trace again', async () => {
 })
 
 test.each(MUTANTS.map(m => [m.name, m] as const))('the simulation finds a planted bug: %s', async (_, mutant) => {
-  for (let seed = 0; seed < 200; seed++) if ((await simulate(seed, mutant)).violations.length > 0) return
+  for (let seed = 0; seed < 200; seed++) if (mutant.seeds?.(seed) !== false && (await simulate(seed, mutant)).violations.length > 0) return
   expect.unreachable(`no seed of 200 finds it`)
 })
