@@ -103,7 +103,7 @@ const unique = (list: readonly string[]): string[] => [...new Set(list)]
 /** Reports every difference as a violation. */
 export function compare(world: World, scenario: Scenario): void {
   const { behind, push } = scenario
-  if (push) return comparePushed(world, scenario.blocks, push.waits)
+  if (push) return comparePushed(world, scenario.blocks, push.waits, scenario.commitInterval)
   for (const log of world.lanes.values()) {
     const rows = world.dead.filter(d => d.lane === log.id)
     const found = rows.map(d => `${deadName(d)} ${d.step}`)

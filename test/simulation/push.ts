@@ -19,8 +19,8 @@ export interface Pushed {
 
 interface Sent extends Pushed {
   answered: boolean
-  /** The processes that passed it to the runtime. */
-  readonly readBy: Process[]
+  /** The processes that passed it to the runtime, and when. */
+  readonly readBy: Map<Process, number>
 }
 
 /** The senders, who outlive the processes. */
@@ -28,6 +28,8 @@ export class Senders {
   readonly sent: Sent[] = []
   /** Processes that ended by themselves, without an error. */
   readonly drained = new Set<Process>()
+  /** When processes were killed. */
+  readonly killed = new Map<Process, number>()
   private readonly world: World
   private readonly wait: boolean
   private listener: { process: Process; accept(sent: Sent): void } | undefined
@@ -43,7 +45,7 @@ export class Senders {
   }
 
   send(record: Pushed): void {
-    const sent = { ...record, answered: false, readBy: [] }
+    const sent = { ...record, answered: false, readBy: new Map() }
     this.sent.push(sent)
     this.attempt(sent)
   }
@@ -113,7 +115,7 @@ export function pushSource(world: World, process: Process, { waits, maxBatch }: 
               continue
             }
             cursor = batch.at(-1)!.number + 1
-            for (const { sent } of batch) if (!sent.readBy.includes(process)) sent.readBy.push(process)
+            for (const { sent } of batch) if (!sent.readBy.has(process)) sent.readBy.set(process, world.scheduler.time)
             world.trace(`${process.name} hands over ${batch.length} pushed records`)
             const messages = batch.map(({ number, sent: { payload, key, time } }) =>
               Message.fromRecord(payload, key === null ? null : Buffer.from(key), time, undefined, number, origin),
@@ -155,8 +157,18 @@ export function diskStore(world: World, process: Process): CheckpointStore {
   }
 }
 
-/** Nothing that was answered is missing; of a feed, nothing that a process has read which was not killed. Nothing else is there. */
-export function comparePushed(world: World, blocks: readonly Block[], waits: boolean): void {
+/** Failed writes and a full queue delay a commit by so long, ms. */
+const SLACK = 5000
+
+/** A killed process loses what it has read since `commit_interval`, or longer if a peer was away or it was frozen. */
+function isKept(world: World, process: Process, at: number, interval: number): boolean {
+  const killed = world.senders.killed.get(process)
+  if (killed === undefined || killed - at < interval + SLACK || process.frozenUntil > at) return false
+  return world.options.storms.every(storm => storm.to + SLACK < at || storm.from > killed)
+}
+
+/** Nothing that was answered is missing; of a feed, nothing that a process has read which ended in order, or was killed later than `commit_interval` after it. Nothing else is there. */
+export function comparePushed(world: World, blocks: readonly Block[], waits: boolean, interval: number): void {
   const { sent, drained } = world.senders
   const window = blocks.find(b => b.closesWhenIdle)?.closesWhenIdle
   const chain = blocks.filter(b => !b.closesWhenIdle && !b.remembers)
@@ -173,7 +185,7 @@ export function comparePushed(world: World, blocks: readonly Block[], waits: boo
     const dead: ExpectedDeath[] = []
     const outputs = outputsOf({ payload, key, time }, chain, dead)
     for (const value of outputs) made.set(JSON.stringify(value), value)
-    if (waits ? !answered : !readBy.some(p => drained.has(p))) continue
+    if (waits ? !answered : ![...readBy].some(([process, at]) => drained.has(process) || isKept(world, process, at, interval))) continue
     const name = payload.toString().slice(0, 80)
     for (const { step } of dead) if (!isDead(payload, step)) world.violate(`${name} was answered, and is not a dead letter of ${step}`)
     for (const value of outputs) {
@@ -182,7 +194,10 @@ export function comparePushed(world: World, blocks: readonly Block[], waits: boo
         : value.f === 'refuse'
           ? isDead(payload, 'out')
           : rows.has(JSON.stringify(value))
-      if (!there) world.violate(`${waits ? 'answered' : 'read by a process that ended in order'}, and not in the sink: ${name}`)
+      if (!there)
+        world.violate(
+          `${waits ? 'answered' : 'read by a process that ended in order, or long before it was killed'}, and not in the sink: ${name}`,
+        )
     }
   }
   if (closed) {

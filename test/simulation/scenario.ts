@@ -45,6 +45,8 @@ export interface Scenario {
   /** The records are pushed to a process, and cannot be read again. */
   readonly push: { readonly waits: boolean } | undefined
   readonly delivery: 'exactly_once' | 'at_least_once'
+  /** ms */
+  readonly commitInterval: number
   readonly source: SourceTraits
   readonly sinks: readonly SinkTraits[]
   readonly queueInTransaction: boolean
@@ -101,10 +103,11 @@ export function scenarioOf(seed: number): Scenario {
   ]
   if (delivery === 'at_least_once' && !push && chance(0.3)) sinks.push({ name: 'second', kind: 'append', keepsPositions: false })
   const processes = push ? 1 : between(1, 2)
+  const commitInterval = pick([50, 200, 1000])
   const config = {
     name: 'sim',
     delivery,
-    commit_interval: `${pick([50, 200, 1000])}ms`,
+    commit_interval: `${commitInterval}ms`,
     max_in_flight: pick([10, 100, 1000]),
     shutdown_timeout: '8s',
     retry: { initial_delay: '50ms', max_delay: '2s', breaker_failures: 5, breaker_reset: '1s' },
@@ -139,6 +142,7 @@ export function scenarioOf(seed: number): Scenario {
     behind,
     push,
     delivery,
+    commitInterval,
     source,
     sinks,
     queueInTransaction: delivery === 'exactly_once' && chance(0.6),

@@ -239,6 +239,7 @@ class Simulation {
     this.world.trace(`${slot.process.name} is killed`)
     slot.process.dead = true
     slot.ended = true
+    this.world.senders.killed.set(slot.process, this.world.scheduler.time)
     this.restart(slot, duration)
   }
 
