@@ -24,6 +24,8 @@ An exactly-once row is all zeros. An at-least-once row loses nothing, keeps the 
 
 Pairs with a step in the middle keep state: \`dedupe\` gets every record twice and old ones again, \`window\` collects records into windows of one second (closed 10 s later, which is part of their recovery), and \`join_latest\` joins each record with the version of its table that came before it.
 
+Not in the tables are the sources \`websocket\`, Redis Pub/Sub and \`stdin\`, which lose what is sent while no process listens, and \`postgres\`, \`generate\`, \`schedule\`, \`trigger\`, \`runner_status\` and \`memory\`. The same holds for the sinks \`stdout\`, \`websocket_server\`, \`google_sheets\` and \`memory\`, and for the other modes of the \`redis\` sink. Their tests are in \`test/connectors\`.
+
 The sinks are read by other clients: \`kcat\` (committed records only), \`psql\`, \`redis-cli\`, an HTTP server of the test. The embedded log has no other client; another process reads it.
 
 \`npm run faults -- --only TEXT\` runs the rows whose title contains the text, \`--rows eo\` the exactly-once rows, \`--kafka 3.9|4.1|4.3\` chooses the broker, \`--seed N\` repeats a run's random choices. \`npm test\` runs a part of the rows and checks all of the above.
