@@ -1,5 +1,5 @@
 /** The types of the records that the built-in sources and transforms emit. */
-import { readFileSync } from 'node:fs'
+import { readRegular } from '../../kit/read-regular.ts'
 import {
   ANY,
   always,
@@ -102,7 +102,7 @@ const asObject = (type: RecordType): ObjectType => (type.kind === 'object' ? typ
 function schemaOf({ schema, schema_file }: Config): RecordType {
   if (schema !== undefined) return typeOfSchema(schema)
   try {
-    return typeOfSchema(JSON.parse(readFileSync(schema_file, 'utf8')))
+    return typeOfSchema(JSON.parse(readRegular(schema_file).toString()))
   } catch {
     return ANY
   }
