@@ -87,7 +87,7 @@ sources:
 transforms:
   - bars: { interval: 1m, on_late: dlq }
   - filter: >-
-      price > 0.0
+      close > 0.0
       && symbol == 'a'
 sinks:
   - kafka: { topic: b, key: symbol }

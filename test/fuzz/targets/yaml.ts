@@ -22,7 +22,7 @@ sources:
 transforms:
   - bars: { interval: 1m, on_late: dlq }
   - filter: >-
-      price > 0.0
+      close > 0.0
       && symbol == env.?S.orValue('a')
 sinks:
   - kafka: { topic: b, key: symbol }
