@@ -177,7 +177,7 @@ export function wrongType(path: Path, schemas: readonly Schema[], data: unknown,
   const shown = typeof data === 'object' ? undefined : `: ${print(data)}`
   const suggestion = repair(options, data, format)
   const example =
-    suggestion === undefined && typeof data !== 'object'
+    suggestion === undefined && (typeof data !== 'object' || (data !== null && names.join() === 'a list'))
       ? (options.flatMap(o => o.examples ?? []).find(isCollection) ?? options.map(o => composed(o, root)).find(isCollection))
       : undefined
   const such = example === undefined ? '' : `, such as ${inline(example)}`
