@@ -189,6 +189,8 @@ function csvFile(config: FileSinkConfig, ctx: Context, within?: string): OutputF
 
 function record(message: Message): Record<string, unknown> {
   const { value } = message
-  if (isRecord(value) && Object.keys(value).length > 0) return value
+  // A dead letter is bytes; in CSV, each byte is a column.
+  const fields = Buffer.isBuffer(value) ? (value as unknown as Record<string, unknown>) : value
+  if ((Buffer.isBuffer(value) || isRecord(fields)) && Object.keys(fields as object).length > 0) return fields as Record<string, unknown>
   throw new DataError('a CSV record must be an object with at least one field')
 }
