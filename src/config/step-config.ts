@@ -157,7 +157,7 @@ function runCheck(
   const follows = (p: ConfigProblem): boolean =>
     wrong.size > 0 && (p.path.length === 0 || wrong.has(String(p.path[0])) || [...wrong].some(w => p.message.split(/\W+/).includes(w)))
   try {
-    for (const p of plugin.validateConfig(config as never)) {
+    for (const p of plugin.validateConfig(config as never, { dlq: path[0] === 'dlq' })) {
       if (follows(p)) continue
       const at = place(p.path)
       const here = p.path.length === 0 ? key : at.find.partial || p.on === 'key' ? (at.find.key ?? key) : valueSpan(at.find)

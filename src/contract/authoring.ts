@@ -227,8 +227,11 @@ interface Definition<Kind extends string, Config, Ctx, Instance> {
   readonly type: string
   /** The JSON Schema next to the plugin file: the only description of the config. */
   readonly schema: object
-  /** Checks that JSON Schema cannot express. Pure: `validate` calls it without a network. */
-  validateConfig?(config: Config): ConfigProblem[]
+  /**
+   * Checks that JSON Schema cannot express. Pure: `validate` calls it without a network.
+   * @param use.dlq a sink is the dlq: its messages are the original bytes of records, with headers
+   */
+  validateConfig?(config: Config, use?: { readonly dlq: boolean }): ConfigProblem[]
   /** Creates the instance. No I/O and no timers; both belong in `open`. */
   create(config: Config, ctx: Ctx): Instance
   /**

@@ -59,7 +59,7 @@ function makeBase(folder: string): void {
   }
 }
 
-function validateConfig(config: FileSinkConfig): ConfigProblem[] {
+function validateConfig(config: FileSinkConfig, { dlq } = { dlq: false }): ConfigProblem[] {
   const problems: ConfigProblem[] = []
   const wrong = checkTemplate(config.path)
   if (wrong !== undefined) problems.push({ path: ['path'], message: wrong })
@@ -70,6 +70,10 @@ function validateConfig(config: FileSinkConfig): ConfigProblem[] {
       suggestion: plainName(config.path),
     })
   const format = formatOf(config.format, config.path)
+  if (dlq && format === 'csv')
+    problems.push({ path: ['path'], message: 'CSV cannot hold the original bytes and the headers of a dead letter; write to a .jsonl file' })
+  if (dlq && readsFields(config.path))
+    problems.push({ path: ['path'], message: 'a dead letter is the original bytes, without fields; use only times and @ names in path' })
   if (config.columns && format !== 'csv')
     problems.push({ path: ['columns'], message: `columns needs format: csv, and the format is ${format}` })
   if (config.formulas === 'escape' && format !== 'csv')
@@ -189,8 +193,6 @@ function csvFile(config: FileSinkConfig, ctx: Context, within?: string): OutputF
 
 function record(message: Message): Record<string, unknown> {
   const { value } = message
-  // A dead letter is bytes; in CSV, each byte is a column.
-  const fields = Buffer.isBuffer(value) ? (value as unknown as Record<string, unknown>) : value
-  if ((Buffer.isBuffer(value) || isRecord(fields)) && Object.keys(fields as object).length > 0) return fields as Record<string, unknown>
+  if (isRecord(value) && Object.keys(value).length > 0) return value
   throw new DataError('a CSV record must be an object with at least one field')
 }

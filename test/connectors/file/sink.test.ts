@@ -248,6 +248,14 @@ test.each<[Partial<FileSinkConfig>, string[]]>([
   [{ delimiter: '\n' }, ['delimiter']],
 ])('check: %j', (o, paths) => expect(file.validateConfig!(config({ path: 'a.jsonl', ...o })).map(p => p.path.join('.'))).toEqual(paths))
 
+test.each([
+  ['dead.csv', ['path']],
+  ['dead/{symbol}.jsonl', ['path']],
+  ['dead/{hour}.jsonl', []],
+  ['dead.txt', []],
+])('as dlq, %s: a dead letter is bytes and headers', (path, paths) =>
+  expect(file.validateConfig!(config({ path }), { dlq: true }).map(p => p.path.join('.'))).toEqual(paths))
+
 test('a name with a compression extension is rejected: the file would hold plain lines', () => {
   for (const path of ['out.jsonl.gz', 'out/{hour}.csv.zst', 'x.GZ'])
     expect(file.validateConfig!(config({ path }))).toEqual([
