@@ -71,7 +71,10 @@ function validateConfig(config: FileSinkConfig, { dlq } = { dlq: false }): Confi
     })
   const format = formatOf(config.format, config.path)
   if (dlq && format === 'csv')
-    problems.push({ path: ['path'], message: 'CSV cannot hold the original bytes and the headers of a dead letter; write to a .jsonl file' })
+    problems.push({
+      path: ['path'],
+      message: 'CSV cannot hold the original bytes and the headers of a dead letter; write to a .jsonl file',
+    })
   if (dlq && readsFields(config.path))
     problems.push({ path: ['path'], message: 'a dead letter is the original bytes, without fields; use only times and @ names in path' })
   if (config.columns && format !== 'csv')

@@ -254,7 +254,8 @@ test.each([
   ['dead/{hour}.jsonl', []],
   ['dead.txt', []],
 ])('as dlq, %s: a dead letter is bytes and headers', (path, paths) =>
-  expect(file.validateConfig!(config({ path }), { dlq: true }).map(p => p.path.join('.'))).toEqual(paths))
+  expect(file.validateConfig!(config({ path }), { dlq: true }).map(p => p.path.join('.'))).toEqual(paths),
+)
 
 test('a name with a compression extension is rejected: the file would hold plain lines', () => {
   for (const path of ['out.jsonl.gz', 'out/{hour}.csv.zst', 'x.GZ'])
