@@ -42,5 +42,5 @@ EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.KAFKA_METRICS_PORT}/health`).then(r => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 # Node handles signals itself; it must be process 1's direct child or process 1, not below a shell or npm.
-ENTRYPOINT ["node", "--disable-warning=TimeoutNegativeWarning", "/app/bin/runner.js"]
+ENTRYPOINT ["node", "--disable-warning=TimeoutNegativeWarning", "--", "/app/bin/runner.js"]
 CMD ["--help"]

@@ -22,7 +22,7 @@ if (checkout ? newer(24, 0) : newer(22, 15)) {
 } else if (checkout && existsSync(own)) startAgain(own)
 else {
   process.stderr.write(
-    `pipeline-runner needs Node.js ${checkout ? '24' : '22.15'} or later; this is ${process.version} (${process.execPath}).\n${
+    `error: pipeline-runner needs Node.js ${checkout ? '24' : '22.15'} or later; this is ${process.version} (${process.execPath}).\n${
       checkout ? 'Run npm install, which installs one in this checkout.' : 'Install a newer one: https://nodejs.org/en/download'
     }\n`,
   )
@@ -76,7 +76,8 @@ function ownedByMe(folder) {
 }
 
 function startAgain(node) {
-  const child = spawn(node, [...process.execArgv, fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
+  // After `--`, Node.js leaves --env-file to the command.
+  const child = spawn(node, [...process.execArgv, '--', fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
     // The channel carries nothing: it closes when this process dies, however it dies.
     stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
     env: { ...process.env, [MARK]: '1' },
@@ -88,7 +89,7 @@ function startAgain(node) {
     })
   }
   child.on('error', error => {
-    process.stderr.write(`${node}: ${error.message}\n`)
+    process.stderr.write(`error: cannot start ${node}: ${error.message}\n`)
     process.exitCode = 3
   })
   child.on('exit', (code, signal) => {

@@ -44,6 +44,10 @@ export const PHRASES = [
   },
   { match: /\b(?:goes?|going|went|sent|send|put) (?:\w+ )?(?:to|into) the dead letters\b/i, write: 'the dead-letter queue' },
   { match: /\bput out of (?:the|its|their) group\b/i, write: 'evict' },
+  { match: /\brefus(?:e|es|ed|ing|als?)\b/i, write: 'reject, rejection', kinds: SHOWN, except: /\bconnection (?:was |is )?refused\b/i },
+  { match: /\bre(?:wind(?:s|ing)?|wound)\b/i, write: 'restore' },
+  { match: /\banew\b/i, write: 'again, from the start' },
+  { match: /\bpromise[sd] (?:less|more|nothing|that|an?|the)\b/i, write: 'guarantee' },
 ]
 
 /** British spellings, and what this project writes. */
@@ -63,6 +67,7 @@ export const SPELLING = {
   colours: 'colors',
   coloured: 'colored',
   defence: 'defense',
+  equalled: 'equaled',
   favour: 'favor',
   favourite: 'favorite',
   fulfil: 'fulfill',

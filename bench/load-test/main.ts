@@ -217,7 +217,7 @@ function costs(): () => string {
     ...(at.kafka ? [['Kafka', costOf(at.kafka.pid).cpuMs] as [string, number]] : []),
   ]
   const before = new Map(of())
-  // What was killed begins anew.
+  // A killed process starts from the beginning.
   return () =>
     of()
       .map(([name, ms]) => `${name} ${Math.max(0, (ms - before.get(name)!) / 1000).toFixed(1)} s`)

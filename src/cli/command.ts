@@ -1,7 +1,7 @@
 /** Shared by the operations commands: errors as one line and an exit code. */
 import { PluginError } from '../kit/plugin-error.ts'
 import { EXIT, exitCodeOf } from '../kit/exit-codes.ts'
-import { errorText } from './output.ts'
+import { errorText, printError } from './output.ts'
 import { ConnectionError, EnvironmentError, PipelineError, VerdictError } from '../contract/plugin.ts'
 
 /** Runs a command; prints an expected error as one line on standard error. Sets the exit code. */
@@ -10,7 +10,7 @@ export async function runCommand(command: () => Promise<number>): Promise<void> 
     process.exitCode = await command()
   } catch (error) {
     if (!(error instanceof PipelineError || error instanceof PluginError)) throw error
-    process.stderr.write(`${errorText(error)}\n`)
+    printError(errorText(error))
     process.exitCode = error instanceof PipelineError ? commandExit(error) : EXIT.runtime
   }
 }

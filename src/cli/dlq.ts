@@ -1,7 +1,7 @@
 /** `runner dlq ls|show|replay|discard`: lists, shows, replays and discards dead letters. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { parseDuration } from '../kit/text/units.ts'
-import { collect, logLevelOption, parseTimeOption, setOption } from './options.ts'
+import { collect, logLevelOption, parseTimeOption, setOption, wholeNumber } from './options.ts'
 
 /** Filters for dead letters; the same for every command. */
 export interface SelectFlags {
@@ -48,7 +48,7 @@ Examples:
   selecting(dlq.command('ls').description('list dead letters, oldest first, and count them by step and error type'))
     .argument('[file]', 'pipeline file; or --topic')
     .option('--topic <topic>', 'a dlq topic, without a pipeline file: the dead letters of all pipelines in it')
-    .option('--max <n>', 'maximum number of dead letters to show', parseCount, 20)
+    .option('--max <n>', 'maximum number of dead letters to show', wholeNumber(0), 20)
     .option('--all', 'include dead letters that are done: replayed or discarded')
     .addHelpText(
       'after',
@@ -83,7 +83,7 @@ Examples:
         .makeOptionMandatory(),
     )
     .option('--dry-run', 'print the outputs; write and mark nothing')
-    .option('--max <n>', 'maximum number of dead letters to replay', parseCount)
+    .option('--max <n>', 'maximum number of dead letters to replay', wholeNumber(0))
     .option('--rate <n/s>', 'maximum rate, e.g. 100/s', parseRate)
     .option('--fresh-state', 'run stateful steps on a separate, initially empty state')
     .addOption(logLevelOption('warn, with -v debug'))
@@ -138,12 +138,6 @@ const selecting = (command: Command): Command =>
 function parseAgo(text: string): number {
   const ago = parseDuration(text)
   return ago === undefined ? parseTimeOption(text) : Date.now() - ago
-}
-
-function parseCount(text: string): number {
-  const n = Number(text)
-  if (!Number.isInteger(n) || n < 0) throw new InvalidArgumentError('write a whole number.')
-  return n
 }
 
 function parseRate(text: string): number {

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { parseEnv } from 'node:util'
 import { EXIT } from '../kit/exit-codes.ts'
+import { printError } from './output.ts'
 
 export interface EnvFile {
   readonly file: string
@@ -76,7 +77,7 @@ export function applyEnvFiles(argv: readonly string[]): boolean {
     return true
   } catch (error) {
     if (!(error instanceof EnvFileError)) throw error
-    process.stderr.write(`${error.message}\n`)
+    printError(error.message)
     process.exitCode = error.isSyntax ? EXIT.config : EXIT.environment
     return false
   }

@@ -4,8 +4,8 @@ import { type Compiled, compileText, evaluate } from './eval/expression.ts'
 import { EXIT } from '../kit/exit-codes.ts'
 import { readRecords, type RecordsFlags } from './eval/records.ts'
 import { runCommand } from './command.ts'
-import { forTerminal, jsonText, safeJson } from '../kit/text/printable.ts'
-import { colors, paint, print, verbose } from './output.ts'
+import { jsonText, safeJson } from '../kit/text/printable.ts'
+import { print, printError, usageError, verbose } from './output.ts'
 import { reportProblems } from './load.ts'
 
 interface EvalFlags extends RecordsFlags {
@@ -40,10 +40,8 @@ Examples:
 async function run(text: string | undefined, flags: EvalFlags): Promise<number> {
   const records = await readRecords(flags)
   if (text === undefined) {
-    if (!process.stdin.isTTY || !process.stdout.isTTY) {
-      process.stderr.write("runner eval needs an expression where there is no terminal: runner eval 'price * 2'\n")
-      return EXIT.config
-    }
+    if (!process.stdin.isTTY || !process.stdout.isTTY)
+      return usageError("runner eval needs an expression where there is no terminal: runner eval 'price * 2'")
     return await (await import('./eval/prompt.ts')).prompt(records)
   }
   const compiled = await compileText(text)
@@ -58,13 +56,7 @@ function report({ expression, type }: Compiled, record: Parameters<typeof evalua
   const result = evaluate(expression, record)
   if ('error' in result) {
     if (json) print(`${jsonText({ record: i + 1, error: result.error })}\n`)
-    else
-      process.stderr.write(
-        forTerminal(
-          `${input === undefined ? '' : `record ${i + 1}: `}${paint('bad', 'error', process.stderr)} ${result.error}\n`,
-          colors(process.stderr),
-        ),
-      )
+    else printError(`${input === undefined ? '' : `record ${i + 1}: `}${result.error}`)
     return false
   }
   const text = safeJson(result.text)

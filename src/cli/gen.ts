@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { runCommand } from './command.ts'
-import { EXIT } from '../kit/exit-codes.ts'
+import { usageError } from './output.ts'
 
 export function register(program: Command): void {
   program
@@ -22,8 +22,7 @@ export function register(program: Command): void {
         // In a single executable, modules have no folder.
         const root = resolve(import.meta.dirname ?? '.', '../..')
         if (import.meta.dirname !== undefined && existsSync(join(root, 'src'))) return (await import('./gen/all.ts')).gen(root, check)
-        process.stderr.write('name the file of a plugin: runner gen ./plugin.ts\n')
-        return EXIT.config
+        return usageError('name the file of a plugin: runner gen ./plugin.ts')
       })
     })
 }

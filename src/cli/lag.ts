@@ -1,7 +1,7 @@
 /** `runner lag [FILE...]`: the lag of each lane, whether the pipeline runs or not. */
-import { type Command, InvalidArgumentError } from 'commander'
+import type { Command } from 'commander'
 import { runCommand } from './command.ts'
-import { collectDistinct, parseDurationOption, setOption } from './options.ts'
+import { collectDistinct, parseDurationOption, setOption, wholeNumber } from './options.ts'
 import { BROKERS } from './topics.ts'
 
 export interface LagFlags {
@@ -21,7 +21,7 @@ export function register(program: Command): void {
     .argument('[file...]', 'pipeline files; or --group and --topic')
     .option('--group <name>', 'a consumer group, without a file')
     .option('--topic <name>', 'a topic of that group; repeatable', collectDistinct)
-    .option('--fail-above <n>', 'exit with 4 if the lag of a lane is larger', records)
+    .option('--fail-above <n>', 'exit with 4 if the lag of a lane is larger', wholeNumber(0))
     .option('--watch <duration>', 'print again at this interval until interrupted', parseDurationOption)
     .addOption(setOption())
     .option(...BROKERS)
@@ -31,9 +31,4 @@ export function register(program: Command): void {
       '\nThe checkpoint of exactly_once pipelines and of stateful pipelines takes precedence over the committed offset.\nExit codes: 0 ok, 2 a file is invalid, 3 the log cannot be used, 4 above --fail-above.\n\nExamples:\n  $ runner lag pipelines/bars.yaml --fail-above 10000\n  $ runner lag --group ledger-projector --topic wallet-events',
     )
     .action((files: string[], flags: LagFlags) => runCommand(async () => (await import('./lag/run.ts')).lag(files, flags)))
-}
-
-function records(text: string): number {
-  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('write a number of records.')
-  return Number(text)
 }

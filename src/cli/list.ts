@@ -1,12 +1,12 @@
 /** `runner list [plugin]`: the plugins and their keys, from their schemas. */
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { EXIT } from '../kit/exit-codes.ts'
 import type { Plugin } from '../contract/plugin.ts'
 import { code, describeKeys, firstSentence } from '../config/describe.ts'
 import { loadPluginList } from '../config/load.ts'
 import { type Kind, KINDS } from '../config/registry.ts'
 import { collectDistinct } from './options.ts'
-import { paint, print, printJson, quiet, widthOf } from './output.ts'
+import { paint, print, printJson, quiet, usageError, widthOf } from './output.ts'
 import { reportProblems } from './load.ts'
 import type { Schema } from '../config/schema.ts'
 import { wrap as wrapped } from '../kit/text/columns.ts'
@@ -17,7 +17,7 @@ export function register(program: Command): void {
     .command('list')
     .description('list plugins, or show the keys of a plugin')
     .argument('[plugin]', 'name of a plugin, e.g. kafka or bars')
-    .option('--kind <kind>', `only ${KINDS.join(', ')}`)
+    .addOption(new Option('--kind <kind>', 'only plugins of this kind').choices(KINDS))
     .option('--plugins <file>', 'file or package with your own plugins; repeatable', collectDistinct)
     .option('--json', 'print JSON with the schemas')
     .addHelpText(
@@ -46,12 +46,7 @@ async function list(name: string | undefined, flags: ListFlags): Promise<number>
       name ?? '',
       all.map(p => p.type),
     )
-    const what =
-      kinds.length === 0
-        ? `--kind must be one of ${KINDS.join(', ')}`
-        : `there is no ${flags.kind ?? 'plugin'} ${name}${near ? `; did you mean ${near}?` : ''}`
-    process.stderr.write(`${what}\n`)
-    return EXIT.config
+    return usageError(`there is no ${flags.kind ?? 'plugin'} ${name}${near ? `; did you mean ${near}?` : ''}`)
   }
   const plugins = await Promise.all(wanted.map(p => registry.load(p.kind, p.type) as Promise<Plugin>))
   if (flags.json) printJson(plugins.map(describe))

@@ -1,17 +1,18 @@
 /** Entry of the command line. Only the module of the command that runs is loaded: `validate` must not pay for `run`. */
 import { statSync } from 'node:fs'
-import { Command } from 'commander'
+import { Command, Help } from 'commander'
 import '../built-in.ts'
 import { EXIT } from '../kit/exit-codes.ts'
 import { redact } from '../kit/text/secrets.ts'
-import { outputOptions } from './output.ts'
+import { outputOptions, paint, printError } from './output.ts'
 import { watchStrayErrors } from './stray-errors.ts'
+import { reasonOf } from '../kit/system-error.ts'
 
 type Load = () => Promise<{ register(program: Command): void }>
 
-/** Each module registers its command; `--help` shows the same groups and order. */
+/** Each module registers its command; `--help` shows them in these groups and in this order. */
 const GROUPS: Record<string, Record<string, Load>> = {
-  'Author:': {
+  Author: {
     new: () => import('./new.ts'),
     validate: () => import('./validate.ts'),
     explain: () => import('./explain.ts'),
@@ -23,13 +24,13 @@ const GROUPS: Record<string, Record<string, Load>> = {
     schema: () => import('./schema.ts'),
     gen: () => import('./gen.ts'),
   },
-  'Run:': {
+  Run: {
     run: () => import('./run.ts'),
     check: () => import('./check.ts'),
     smoke: () => import('./smoke.ts'),
     trigger: () => import('./trigger.ts'),
   },
-  'Operate:': {
+  Operate: {
     lag: () => import('./lag.ts'),
     offsets: () => import('./offsets.ts'),
     state: () => import('./state.ts'),
@@ -37,13 +38,25 @@ const GROUPS: Record<string, Record<string, Load>> = {
     dlq: () => import('./dlq.ts'),
     sql: () => import('./sql.ts'),
   },
-  'Help:': {
+  Shell: {
     completion: () => import('./completion.ts'),
   },
 }
 const COMMANDS: Record<string, Load> = Object.assign({}, ...Object.values(GROUPS))
 
-const groupOf = (command: string): string => Object.keys(GROUPS).find(group => Object.hasOwn(GROUPS[group], command)) ?? 'Commands:'
+/** `runner --help`: one line per command, and at most 24 of them, so that it fits every terminal. */
+function overview(program: Command, help: Help): string {
+  const described = new Map(program.commands.map(c => [c.name(), help.subcommandDescription(c)]))
+  const lines = Object.entries(GROUPS).flatMap(([group, commands]) =>
+    Object.keys(commands).map(
+      (name, i) => `${paint('bold', (i === 0 ? group : '').padEnd(8))}${paint('accent', name.padEnd(10))} ${described.get(name)}`,
+    ),
+  )
+  return `Usage: runner COMMAND [options]   run streaming pipelines defined in YAML files
+${lines.join('\n')}
+runner COMMAND --help shows its options, runner --version prints the version
+`
+}
 
 /** Applies to all errors of a command: a message of a driver or a plugin may contain any setting. */
 function maskErrors(): void {
@@ -72,13 +85,12 @@ const hasEnvFile = (argv: readonly string[]): boolean =>
   statSync('.env', { throwIfNoEntry: false })?.isFile() === true || argv.some(arg => arg === '--env-file' || arg.startsWith('--env-file='))
 
 export async function main(argv: readonly string[]): Promise<void> {
-  const program = new Command('runner')
+  const program: Command = new Command('runner')
     .usage('COMMAND [options]')
-    .commandsGroup('Help:')
-    .description('Runs streaming pipelines that are defined in YAML files.')
-    // One line per command: the arguments are in the help of the command.
-    .configureHelp({ subcommandTerm: command => command.name() })
-    .addHelpText('after', '\nRun "runner COMMAND --help" for the options of a command.')
+    .configureHelp({
+      formatHelp: (command, help) => (command === program ? overview(command, help) : Help.prototype.formatHelp(command, help)),
+    })
+    .configureOutput({ outputError: text => printError(text.trimEnd().replace('error: ', '')) })
     .showSuggestionAfterError()
     .enablePositionalOptions()
     .exitOverride()
@@ -90,7 +102,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   if (name !== 'run' || argv.includes('--dry-run')) {
     process.stdout.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'EPIPE') process.exit(EXIT.ok)
-      process.stderr.write(`cannot write to standard output: ${error.message}\n`)
+      printError(`cannot write to standard output: ${reasonOf(error)}`)
       process.exit(EXIT.environment)
     })
   }
@@ -107,7 +119,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   const wanted = isCommand && name !== 'completion' ? [COMMANDS[name]] : Object.values(COMMANDS)
   for (const command of await Promise.all(wanted.map(load => load()))) command.register(program)
   outputOptions(program)
-  for (const command of program.commands) command.exitOverride().showSuggestionAfterError().helpGroup(groupOf(command.name()))
+  for (const command of program.commands) command.exitOverride().showSuggestionAfterError()
   try {
     await program.parseAsync(argv, { from: 'user' })
   } catch (error) {

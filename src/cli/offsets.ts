@@ -1,7 +1,7 @@
 /** `runner offsets show|reset`: the positions of a group and its pipeline, and changing them. */
-import { type Command, InvalidArgumentError } from 'commander'
+import type { Command } from 'commander'
 import { runCommand } from './command.ts'
-import { collectDistinct, parseTimeOption, setOption } from './options.ts'
+import { collectDistinct, parseTimeOption, setOption, wholeNumber } from './options.ts'
 import { BROKERS } from './topics.ts'
 
 export interface OffsetsFlags {
@@ -43,8 +43,11 @@ export function register(program: Command): void {
     .option('--to-earliest', 'to the first record')
     .option('--to-latest', 'after the last record')
     .option('--to-time <time>', 'to the first record at or after this time (ISO 8601 or epoch ms)', parseTimeOption)
-    .option('--to-offset <n>', 'to this offset', whole)
-    .option('--partition <n>', 'reset only this partition; repeatable', (v, all: number[] | undefined) => [...(all ?? []), whole(v)])
+    .option('--to-offset <n>', 'to this offset', wholeNumber(0))
+    .option('--partition <n>', 'reset only this partition; repeatable', (v, all: number[] | undefined) => [
+      ...(all ?? []),
+      wholeNumber(0)(v),
+    ])
     .option('--yes', 'apply the change')
     .addHelpText(
       'after',
@@ -54,9 +57,4 @@ export function register(program: Command): void {
       runCommand(async () => (await import('./offsets/reset.ts')).reset(file, flags)),
     )
   for (const command of offsets.commands) command.exitOverride().showSuggestionAfterError()
-}
-
-function whole(text: string): number {
-  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('write a whole number.')
-  return Number(text)
 }

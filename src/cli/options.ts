@@ -8,10 +8,14 @@ export function parseDurationOption(text: string): number {
   return ms
 }
 
-export function parseCountOption(text: string): number {
-  if (!/^[1-9]\d{0,14}$/.test(text)) throw new InvalidArgumentError('write a whole number from 1.')
-  return Number(text)
-}
+/** The parser of a whole number in this range. */
+export const wholeNumber =
+  (min: number, max = 999_999_999_999_999) =>
+  (text: string): number => {
+    const n = /^-?\d{1,15}$/.test(text) ? Number(text) : Number.NaN
+    if (n >= min && n <= max) return n
+    throw new InvalidArgumentError(`write a whole number from ${min}${max < 999_999_999_999_999 ? ` to ${max}` : ''}.`)
+  }
 
 /** `--log-level`. @param fallback shown as the default */
 export const logLevelOption = (fallback: string): Option =>

@@ -4,6 +4,7 @@
 import { inspect, styleText } from 'node:util'
 import { type Command, Option } from 'commander'
 import { collect } from './options.ts'
+import { EXIT } from '../kit/exit-codes.ts'
 import { forTerminal, printable, safeJson } from '../kit/text/printable.ts'
 import { redact } from '../kit/text/secrets.ts'
 
@@ -15,8 +16,8 @@ export interface OutputFlags {
   readonly utc?: boolean
 }
 
-/** Of the command that runs; set before its action. */
-let flags: OutputFlags = {}
+/** Of the command that runs; set before its action. Before that, an error of the command line must not have colors either. */
+let flags: OutputFlags = process.argv.includes('--no-color') ? { color: false } : {}
 
 export const quiet = (): boolean => flags.quiet === true
 export const verbose = (): boolean => flags.verbose === true
@@ -69,6 +70,8 @@ const MARKS = { ok: ['accent', '✓ ok    '], warning: ['bold', '! WARN  '], fai
 
 /** Symbol and word, of one width. */
 export const mark = (outcome: Outcome): string => paint(MARKS[outcome][0], MARKS[outcome][1])
+/** The result of one step of a command, or of one file. */
+export const outcomeLine = (outcome: Outcome, text: string): string => `${mark(outcome)}  ${text}\n`
 
 /** Names and texts in it may come from data. */
 export const print = (text: string): void => void process.stdout.write(forTerminal(redact(text), colors(process.stdout)))
@@ -76,8 +79,22 @@ export const print = (text: string): void => void process.stdout.write(forTermin
 export const note = (text: string): void => {
   if (!quiet()) print(text)
 }
+const complain = (style: Style, word: string, text: string): void =>
+  void process.stderr.write(`${paint(style, word, process.stderr)} ${printable(text)}\n`)
+/** Why a command failed, on standard error: in the form in which commander prints a wrong command line. */
+export const printError = (text: string): void => complain('bad', 'error:', text)
+export const printWarning = (text: string): void => complain('bold', 'warning:', text)
+/** An error in the command line or in a setting. @returns its exit code */
+export function usageError(text: string): number {
+  printError(text)
+  return EXIT.config
+}
 export const printJson = (value: unknown): void => print(`${safeJson(JSON.stringify(value, null, 2))}\n`)
 
 /** The message of an error; with `--verbose` its stack and its causes. */
-export const errorText = (error: unknown): string =>
-  printable(verbose() ? inspect(error, { colors: false }) : error instanceof Error ? error.message : String(error))
+export function errorText(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error)
+  if (!verbose() || !(error instanceof Error)) return message
+  const [all, head] = [inspect(error, { colors: false }), `${error.name}: ${message}`]
+  return `${message}${all.startsWith(head) ? all.slice(head.length) : `\n${all}`}`
+}

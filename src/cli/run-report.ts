@@ -4,8 +4,9 @@ import { EnvironmentError, type Report } from '../contract/plugin.ts'
 import type { StepReport } from '../engine/launch.ts'
 import { grouped } from '../kit/text/grouped.ts'
 import { escapeXml } from '../testing/xml.ts'
-import { paint } from './output.ts'
+import { mark, paint } from './output.ts'
 import { table } from './table.ts'
+import { reasonOf } from '../kit/system-error.ts'
 
 /** Maximum rows of a table: the rest is counted, and the JSON has all rows. */
 const MAX_ROWS = 50
@@ -23,7 +24,7 @@ export function formatReports(reports: readonly StepReport[], json: boolean): st
         parts.push('', table([{ head: 'SUBJECT' }, { head: 'PROBLEM' }, ...columns.map(c => ({ head: c.toUpperCase() }))], rows).trimEnd())
         if (findings.length > MAX_ROWS) parts.push(`… and ${grouped(findings.length - MAX_ROWS)} more; --json has them all`)
       }
-      parts.push('', `${ok ? paint('accent', '✓ ok') : paint('bad', '✗ NOT OK')}: ${verdict}`)
+      parts.push('', `${mark(ok ? 'ok' : 'failed')}  ${verdict}`)
       return `${parts.join('\n')}\n`
     })
     .join('\n')
@@ -53,7 +54,7 @@ export function writeJunit(path: string, reports: readonly StepReport[]): void {
   try {
     writeFileSync(path, xml)
   } catch (error) {
-    throw new EnvironmentError(`cannot write the JUnit report: ${(error as Error).message}`, error)
+    throw new EnvironmentError(`cannot write the JUnit report ${path}: ${reasonOf(error)}`, error)
   }
 }
 

@@ -9,8 +9,8 @@ import { createLogger, type LogOptions } from '../runtime/telemetry/log.ts'
 import type { PipelineRun } from '../runtime/pipeline.ts'
 import type { StatusLine } from '../runtime/telemetry/status.ts'
 import { loadAll } from './load.ts'
-import { logLevelOption, parseCountOption, parseDurationOption, parseTimeOption, setOption } from './options.ts'
-import { logLook, quiet, verbose } from './output.ts'
+import { logLevelOption, parseDurationOption, parseTimeOption, setOption, wholeNumber } from './options.ts'
+import { logLook, quiet, usageError, verbose } from './output.ts'
 import { timeText } from './time-text.ts'
 import type { StartOptions } from './run-start.ts'
 import { StrayErrors } from './stray-errors.ts'
@@ -43,7 +43,7 @@ export function register(program: Command): void {
     .option('--dry-run', 'read and transform, print the outputs; write and commit nothing')
     .option('--json', 'print the result of a one-shot pipeline as JSON instead of a table')
     .option('--junit <path>', 'also write the result of a one-shot pipeline as JUnit XML')
-    .option('--fail-on-dead <n>', 'end with exit code 4 if at least n records were dead-lettered, late or dropped', parseCountOption)
+    .option('--fail-on-dead <n>', 'end with exit code 4 if at least n records were dead-lettered, late or dropped', wholeNumber(1))
     .addOption(logLevelOption('info, with -q warn, with -v debug'))
     .addOption(new Option('--log-format <format>', 'auto: pretty on a terminal').choices(['json', 'pretty', 'auto']).default('auto'))
     .addHelpText('after', '\nExample:\n  $ runner run pipelines/bars.yaml --until-idle 5s --set transforms[0].bars.interval=5m')
@@ -60,10 +60,7 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<nu
   const pipelines = await loadAll(files, flags.set, undefined, found => void warnings.push(...found))
   if (typeof pipelines === 'number') return pipelines
   const wrong = misuse(pipelines, flags)
-  if (wrong !== undefined) {
-    process.stderr.write(`${wrong}\n`)
-    return EXIT.config
-  }
+  if (wrong !== undefined) return usageError(wrong)
   const tty = process.stderr.isTTY === true
   let status: StatusLine | undefined
   const pretty = flags.logFormat === 'pretty' || (flags.logFormat === 'auto' && tty)

@@ -10,7 +10,9 @@ import { composeSchema, type DescribedPlugin } from '../config/compose.ts'
 import { loadPlugins } from '../config/load.ts'
 import { KINDS, Registry } from '../config/registry.ts'
 import { reportProblems } from './load.ts'
+import { note, outcomeLine, print, printError } from './output.ts'
 import type { Schema } from '../config/schema.ts'
+import { reasonOf } from '../kit/system-error.ts'
 
 export function register(program: Command): void {
   program
@@ -46,12 +48,11 @@ async function schema(file: string | undefined, output: string | undefined): Pro
     makeDirs(dirname(output))
     writeFileSync(output, text)
   } catch (error) {
-    process.stderr.write(`cannot write ${output}: ${(error as Error).message}\n`)
+    printError(`cannot write ${output}: ${reasonOf(error)}`)
     return EXIT.environment
   }
-  process.stdout.write(
-    `wrote ${output}; as the first line of ${file ?? 'a pipeline file'}: # yaml-language-server: $schema=${hintFor(file, output)}\n`,
-  )
+  print(outcomeLine('ok', `wrote ${output}`))
+  note(`The first line of ${file ?? 'a pipeline file'}: # yaml-language-server: $schema=${hintFor(file, output)}\n`)
   return EXIT.ok
 }
 

@@ -11,6 +11,7 @@ import type { PipelineHandle } from '../engine/launch.ts'
 import { EXIT } from '../kit/exit-codes.ts'
 import { PluginError, toError } from '../kit/plugin-error.ts'
 import { locate, sites } from '../kit/throw-site.ts'
+import { printError } from './output.ts'
 
 type Event = 'uncaughtException' | 'unhandledRejection'
 type OnStray = (thrown: unknown, event: Event) => void
@@ -28,7 +29,7 @@ const ADVICE: Readonly<Record<Event, string>> = {
 /** A command that writes nothing needs no cleanup. */
 const end: OnStray = (thrown, event) => {
   const { message, code } = strayError(thrown, event, [])
-  process.stderr.write(`${message}\n`)
+  printError(message)
   exitOnPurpose()
   process.exit(code)
 }

@@ -1,12 +1,13 @@
 /** `runner test [PATH...]`: runs pipeline tests on a virtual clock. */
 import { readFileSync, writeFileSync } from 'node:fs'
-import { Argument, type Command, InvalidArgumentError } from 'commander'
+import { Argument, type Command } from 'commander'
 import { EXIT } from '../kit/exit-codes.ts'
 import { grouped } from '../kit/text/grouped.ts'
-import { durationOption } from './options.ts'
-import { colors, paint as painted, printJson, quiet, type Style as OutputStyle, widthOf } from './output.ts'
+import { durationOption, wholeNumber } from './options.ts'
+import { colors, paint as painted, printError, printJson, quiet, type Style as OutputStyle, usageError, widthOf } from './output.ts'
 import type { FileResult, TestOptions } from '../testing/engine.ts'
 import type { Paint, Style } from '../testing/report.ts'
+import { reasonOf } from '../kit/system-error.ts'
 
 export interface TestFlags {
   readonly junit?: string
@@ -26,7 +27,7 @@ export function register(program: Command): void {
     .option(
       '--repeat <n>',
       'run each test this many times with different batch boundaries; all runs must have the same result',
-      parseCount,
+      wholeNumber(1),
       1,
     )
     .addOption(durationOption('--timeout <duration>', 'real time limit of one step of a test', '10s'))
@@ -42,12 +43,6 @@ export function register(program: Command): void {
     })
 }
 
-function parseCount(text: string): number {
-  const n = Number(text)
-  if (!Number.isInteger(n) || n < 1) throw new InvalidArgumentError('write a whole number, 1 or more.')
-  return n
-}
-
 /** @returns the exit code. */
 export async function runTests(paths: readonly string[], flags: TestFlags): Promise<number> {
   const { findTests } = await import('../testing/find.ts')
@@ -55,10 +50,10 @@ export async function runTests(paths: readonly string[], flags: TestFlags): Prom
   for (const path of paths) {
     const found = findTests(path)
     if (!found) {
-      process.stderr.write(`${path} does not exist\n`)
+      printError(`${path} does not exist`)
       return EXIT.environment
     }
-    if (found.length === 0) return reportProblems(`${path} has no tests: they are in files named *.test.yaml`)
+    if (found.length === 0) return usageError(`${path} has no tests: they are in files named *.test.yaml`)
     for (const file of found) if (!files.includes(file)) files.push(file)
   }
   const results = await runAll(files, flags)
@@ -67,7 +62,7 @@ export async function runTests(paths: readonly string[], flags: TestFlags): Prom
     try {
       writeFileSync(flags.junit, junit(results))
     } catch (error) {
-      process.stderr.write(`cannot write ${flags.junit}: ${(error as Error).message}\n`)
+      printError(`cannot write ${flags.junit}: ${reasonOf(error)}`)
       return EXIT.environment
     }
   }
@@ -77,13 +72,8 @@ export async function runTests(paths: readonly string[], flags: TestFlags): Prom
   }
   if (results.some(r => r.problems.length > 0)) return EXIT.config
   if (flags.filter !== undefined && results.every(r => r.results.length === 0))
-    return reportProblems(`no test has a name with '${flags.filter}' in it`)
+    return usageError(`no test has a name with '${flags.filter}' in it`)
   return results.some(r => r.results.some(t => t.failures.length > 0)) ? EXIT.verdict : EXIT.ok
-}
-
-function reportProblems(message: string): number {
-  process.stderr.write(`${message}\n`)
-  return EXIT.config
 }
 
 async function runAll(files: readonly string[], flags: TestFlags): Promise<FileResult[]> {

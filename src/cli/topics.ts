@@ -3,6 +3,7 @@ import { type Command, InvalidArgumentError } from 'commander'
 import { parseDuration, parseTimestamp } from '../kit/text/units.ts'
 import type { CatStart } from '../operations/cat.ts'
 import { runCommand } from './command.ts'
+import { wholeNumber } from './options.ts'
 import type { CatFlags } from './topics/cat.ts'
 
 export interface ConnectionFlags {
@@ -59,7 +60,7 @@ export function register(program: Command): void {
     .argument('<name>', 'name of the topic')
     .option('--partitions <n>', 'number of partitions', whole, 1)
     .option('--replication <n>', 'replicas of each partition; default: the default of the brokers', whole)
-    .option('--retention-ms <ms>', 'how long records are kept; -1: forever', retention)
+    .option('--retention-ms <ms>', 'how long records are kept; -1: forever', wholeNumber(-1))
     .option('--config <key=value>', 'a Kafka topic setting; repeatable', setting)
     .option(...BROKERS)
     .option('--json', 'print JSON')
@@ -90,15 +91,8 @@ export function register(program: Command): void {
   for (const command of topics.commands) command.exitOverride().showSuggestionAfterError()
 }
 
-function whole(text: string): number {
-  if (!/^[1-9]\d{0,5}$/.test(text)) throw new InvalidArgumentError('write a whole number from 1 to 999999.')
-  return Number(text)
-}
-
-function partition(text: string): number {
-  if (!/^\d{1,6}$/.test(text)) throw new InvalidArgumentError('write a whole number from 0 to 999999.')
-  return Number(text)
-}
+const whole = wholeNumber(1, 999_999)
+const partition = wholeNumber(0, 999_999)
 
 function start(text: string): CatStart {
   if (text === 'earliest') return text
@@ -109,11 +103,6 @@ function start(text: string): CatStart {
   if (time === undefined)
     throw new InvalidArgumentError('write earliest, -5, an offset, an age (2h), or a time such as 2026-01-31T12:00:00Z.')
   return { time }
-}
-
-function retention(text: string): number {
-  if (!/^(-1|\d{1,15})$/.test(text)) throw new InvalidArgumentError('write milliseconds, or -1 for unlimited.')
-  return Number(text)
 }
 
 function setting(text: string, all: Record<string, string> | undefined): Record<string, string> {

@@ -5,6 +5,8 @@ import { TriggerQueue } from '../connectors/trigger/queue.ts'
 import type { Pipeline } from '../config/model.ts'
 import { loadAll } from './load.ts'
 import { parseDurationOption } from './options.ts'
+import { errorText, outcomeLine, print, printError, usageError } from './output.ts'
+import { malformedJson } from '../contract/json-scan.ts'
 
 interface TriggerFlags {
   readonly source?: string
@@ -33,23 +35,18 @@ async function trigger(file: string, flags: TriggerFlags): Promise<number> {
   if (typeof pipelines === 'number') return pipelines
   const [pipeline] = pipelines
   const source = chosen(pipeline, flags.source)
-  if (source.problem !== undefined) return reportProblems(source.problem)
+  if (source.problem !== undefined) return usageError(source.problem)
   try {
     JSON.parse(flags.data)
   } catch (error) {
-    return reportProblems(`--data is not JSON: ${(error as Error).message}`)
+    return usageError(`--data: ${malformedJson(flags.data, error).message}`)
   }
   try {
     return await send(await TriggerQueue.open(pipeline.name, source.name), `${pipeline.name}/${source.name}`, flags)
   } catch (error) {
-    process.stderr.write(`${(error as Error).message}\n`)
+    printError(errorText(error))
     return exitCodeOf(error)
   }
-}
-
-function reportProblems(why: string): number {
-  process.stderr.write(`${why}\n`)
-  return EXIT.config
 }
 
 type Choice = { readonly name: string; readonly problem?: undefined } | { readonly problem: string }
@@ -66,14 +63,14 @@ function chosen({ name, sources }: Pipeline, wanted: string | undefined): Choice
 async function send(queue: TriggerQueue, to: string, { data, key, wait }: TriggerFlags): Promise<number> {
   try {
     const id = await queue.put(data, key ?? null, Date.now())
-    process.stdout.write(`trigger ${id} for ${to}\n`)
+    print(outcomeLine('ok', `trigger ${id} is queued for ${to}`))
     if (wait === undefined) return EXIT.ok
     if (await gone(queue, id, wait)) {
-      process.stdout.write(`trigger ${id} is done\n`)
+      print(outcomeLine('ok', `trigger ${id} is done`))
       return EXIT.ok
     }
-    process.stderr.write(
-      `trigger ${id} is still queued: check that the pipeline is running with the same RUNNER_STATE_DIR. The message stays queued.\n`,
+    printError(
+      `trigger ${id} is still queued: check that the pipeline is running with the same RUNNER_STATE_DIR. The message stays queued.`,
     )
     return EXIT.verdict
   } finally {

@@ -10,7 +10,7 @@ import type { Pipeline } from '../config/model.ts'
 import { unionOf } from '../expressions/record-type.ts'
 import { reportProblems } from './load.ts'
 import { setOption } from './options.ts'
-import { print } from './output.ts'
+import { print, printError } from './output.ts'
 
 interface Flags {
   readonly set?: readonly string[]
@@ -52,7 +52,7 @@ export async function types(file: string, flags: Flags): Promise<number> {
       flags.at,
       flow.edges.map(edge => edge.to),
     )
-    process.stderr.write(`${file} has no step or topic ${flags.at}${near === undefined ? '' : `; did you mean ${near}?`}\n`)
+    printError(`${file} has no step or topic ${flags.at}${near === undefined ? '' : `; did you mean ${near}?`}`)
     return EXIT.config
   }
   print(render(edges, flags))

@@ -1,8 +1,8 @@
 /** `runner validate FILE|DIR|GLOB...`: reports all problems of all files at once. Needs no network. */
 import { readFile, stat } from 'node:fs/promises'
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { EXIT } from '../kit/exit-codes.ts'
-import { colors, paint, print, quiet, widthOf } from './output.ts'
+import { colors, outcomeLine, print, quiet, widthOf } from './output.ts'
 import { NO_FILES } from '../config/env.ts'
 import { type LoadOptions, loadPipeline } from '../config/load.ts'
 import type { Pipeline, Problem } from '../config/model.ts'
@@ -23,7 +23,7 @@ export function register(program: Command): void {
     .command('validate')
     .description('validate pipeline files and topic catalogs')
     .argument('<path...>', 'files, folders (all .yaml and .yml in them) or globs')
-    .option('--format <format>', 'text, json, sarif or github', checkFormat, 'text')
+    .addOption(new Option('--format <format>', 'output format').choices(FORMATS).default('text'))
     .addOption(setOption('override a value, e.g. sinks[0].kafka.topic=bars.test'))
     .option('--strict', 'treat warnings as errors')
     .option('--no-plugins', 'for untrusted files: load no plugins, read no ${file:}')
@@ -44,11 +44,6 @@ export interface ValidateFlags {
   readonly quiet?: boolean
   /** False: loads neither code nor other files that the file names. */
   readonly plugins?: boolean
-}
-
-function checkFormat(value: string): Format {
-  if ((FORMATS as readonly string[]).includes(value)) return value as Format
-  throw Object.assign(new Error(`--format must be one of ${FORMATS.join(', ')}`), { code: 'commander.invalidArgument', exitCode: 1 })
 }
 
 /** @returns the exit code. */
@@ -124,11 +119,11 @@ async function render(results: readonly FileResult[], flags: ValidateFlags): Pro
     ? ''
     : results
         .filter(r => r.ok)
-        .map(r => `${r.file}: ${paint('accent', 'ok')}${warnings(r.problems.length)}\n`)
+        .map(r => outcomeLine('ok', `${r.file}${warnings(r.problems.length)}`))
         .join('')
   const verdict =
     bad === 0 ? '' : `${count} problem${count === 1 ? '' : 's'} in ${bad} of ${results.length} file${results.length === 1 ? '' : 's'}\n`
   return text + (text && (fine || verdict) ? '\n' : '') + fine + verdict
 }
 
-const warnings = (count: number): string => (count === 0 ? '' : `, ${count} warning${count === 1 ? '' : 's'}`)
+const warnings = (count: number): string => (count === 0 ? '' : `: ${count} warning${count === 1 ? '' : 's'}`)

@@ -1,8 +1,7 @@
 /** ajv, set up for our schemas, compiled once per schema. */
 import type { Ajv, ErrorObject, Options, ValidateFunction } from 'ajv'
-import { fingerprint } from './fingerprint.ts'
 import { FORMATS } from './formats.ts'
-import { OWN_KEYWORDS, type Schema } from './schema.ts'
+import { fingerprint, OWN_KEYWORDS, type Schema } from './schema.ts'
 
 export type SchemaError = ErrorObject<string, Record<string, any>> & {
   readonly schema?: any

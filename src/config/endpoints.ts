@@ -1,11 +1,14 @@
 /** Checks that status endpoints refer to existing steps: with a typo, the status would always be "unhealthy". */
-import { ENDPOINT_FIELDS, STEP_FIELDS } from '../kit/http/status-fields.ts'
 import type { Problems } from './problems.ts'
 import { spanInScalar } from './scalar.ts'
 import { suggest } from '../kit/text/suggest.ts'
 import { isLoopback } from '../kit/http/loopback.ts'
 import type { EndpointConfig, ListenerConfig, MetricsConfig } from './model.ts'
 import { find, type MapNode, type Path, type ScalarNode, type TreeNode } from './tree.ts'
+
+/** Names of what the expressions of an endpoint see; the checker knows them without loading the runtime. */
+export const STEP_FIELDS = ['kind', 'in', 'out', 'dead', 'retries', 'healthy']
+export const ENDPOINT_FIELDS = ['pipeline', 'ready', 'problems', 'reasons', 'healthy', 'lag', 'steps', 'metrics']
 
 /** A listener that other hosts can reach requires `token` or `allow_unauthenticated`. */
 export function checkListeners(

@@ -170,7 +170,7 @@ async function finished<T>(loading: Promise<T>, item: string): Promise<T> {
     // An exit by a signal: 128 plus its number.
     if (exiting || code > 128) return
     process.exitCode = 2
-    process.stderr.write(`${item} calls process.exit while it loads: throw an error instead\n`)
+    process.stderr.write(`error: ${item} calls process.exit while it loads: throw an error instead\n`)
   }
   process.once('beforeExit', idle)
   process.once('exit', ended)

@@ -39,7 +39,12 @@ export async function readText(file: string, problems: Problems): Promise<string
   try {
     const { size, read } = file === STANDARD_INPUT ? await standardInput() : await fromDisk(file)
     if (size > LARGEST) {
-      problems.add('CONFIG_LIMIT', nowhere, [], `the file has ${size} bytes; the limit is ${MAX_BYTES}`)
+      problems.add(
+        'CONFIG_LIMIT',
+        nowhere,
+        [],
+        `${file === STANDARD_INPUT ? `standard input has more than ${LARGEST}` : `the file has ${size}`} bytes; the limit is ${MAX_BYTES}`,
+      )
       return undefined
     }
     bytes = await read()

@@ -17,7 +17,10 @@ const KEYWORDS = new Set([...ONE, ...SEVERAL, ...NAMED, ...OTHERS, ...OWN_KEYWOR
 /** @param thrown by the compiler, for problems that are not checked here */
 export function schemaProblem(schema: unknown, thrown: Error): string {
   const format = /unknown format "([^"]+)"/i.exec(thrown.message)?.[1]
-  return find(schema, schema, '', format) ?? thrown.message.replace(/^strict mode: /, '')
+  const [, type, keyword, at] = /missing type "([^"]+)" for keyword "([^"]+)" at "#?([^"]*)"/.exec(thrown.message) ?? []
+  const other =
+    type === undefined ? 'it cannot be compiled: check its keywords and their values' : `${at}/${keyword} needs type: ${type} beside it`
+  return find(schema, schema, '', format) ?? other
 }
 
 /** Depth first, in the order of the file. @param format the unknown format */

@@ -113,10 +113,18 @@ function bracket(marks: Marks, at: number, text: string): Explained {
   const top = open.at(-1)
   if (!top || (opener && !open.some(o => o.char === opener)))
     return { start: at, end: at + 1, message: `${text[at] ?? 'the end'} without an opening bracket: remove it, or put the value in quotes` }
+  const closing = Object.keys(OPENER).find(char => OPENER[char] === top.char)
+  // Without indentation, the library no longer reads these lines as a part of the list or map.
+  if (text.includes(`\n${closing}`, at))
+    return {
+      start: at,
+      end: at + 1,
+      message: `indent the lines between ${top.char} and ${closing}, and ${closing} itself, more than the key`,
+    }
   return {
     start: top.at,
     end: top.at + 1,
-    message: `${top.char} is not closed: add ${Object.keys(OPENER).find(closing => OPENER[closing] === top.char)}`,
+    message: `${top.char} is not closed: add ${closing}`,
   }
 }
 

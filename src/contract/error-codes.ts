@@ -59,7 +59,7 @@ export const ERRORS = {
   PIPE_CONNECTION: {
     class: 'ConnectionError',
     title: 'A peer is unreachable or not ready',
-    example: 'cannot write to ticks: connect ECONNREFUSED 127.0.0.1:9092',
+    example: 'cannot write to ticks: nothing listens on 127.0.0.1:9092 (ECONNREFUSED)',
     retryable: true,
     exit: 1,
     ends: 'nothing',
@@ -68,7 +68,7 @@ export const ERRORS = {
   PIPE_ENVIRONMENT: {
     class: 'EnvironmentError',
     title: 'A problem outside the file that waiting does not solve',
-    example: 'cannot read tls_ca: ENOENT: no such file or directory',
+    example: 'cannot read tls_ca ca.pem: the file or its folder does not exist (ENOENT)',
     retryable: false,
     exit: 3,
     ends: 'pipeline',
@@ -86,7 +86,7 @@ export const ERRORS = {
   PIPE_UNKNOWN_OUTCOME: {
     class: 'UnknownOutcomeError',
     title: 'It is not known whether a transaction was committed',
-    example: 'the connection was lost during COMMIT: read ECONNRESET',
+    example: 'the connection was lost during COMMIT: the peer closed the connection (ECONNRESET)',
     retryable: true,
     exit: 1,
     ends: 'nothing',

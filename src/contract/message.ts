@@ -2,6 +2,7 @@
 import { isAscii, isUtf8 } from 'node:buffer'
 import { DecodeError } from './errors.ts'
 import { DEFAULT_DEPTH, encodeJson, inspect, Need, parseJson, tooDeep } from './json.ts'
+import { malformedJson } from './json-scan.ts'
 
 /** One header: name and bytes. Headers are a list because Kafka allows duplicate names, and a copied record must keep them. */
 export type Header = readonly [name: string, value: Buffer | string | null]
@@ -303,7 +304,7 @@ function decode(payload: Buffer | null, format: Format, depth: number, known?: N
   try {
     return need === Need.exact ? parseJson(text, depth) : JSON.parse(text)
   } catch (error) {
-    throw error instanceof DecodeError ? error : new DecodeError(`malformed JSON: ${(error as Error).message}`)
+    throw error instanceof DecodeError ? error : malformedJson(payload, error)
   }
 }
 

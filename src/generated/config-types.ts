@@ -35,7 +35,7 @@ export interface FileSourceConfig {
    */
   columns?: string[]
   /**
-   * For `csv`. `names`: the first line has a unique name for each column; the default without `columns`. `rename`: as `names`, but a column without a name becomes `column_N`, and the second `price` becomes `price_2`. `skip`: the first line is skipped and `columns` has the names. `none`: there is no header line; columns are named by `columns`, otherwise `column_1`, `column_2`…; the default with `columns`.
+   * For `csv`. `names`: the first line has a unique name for each column; the default without `columns`. `rename`: as `names`, but a column without a name becomes `column_N`, and the second `price` becomes `price_2`. `skip`: the first line is skipped and `columns` has the names. `none`: there is no header line; `columns` names the columns, otherwise they are `column_1`, `column_2`…; the default with `columns`.
    */
   header?: 'names' | 'rename' | 'skip' | 'none'
   /**
@@ -901,7 +901,7 @@ export interface StdinSourceConfig {
    */
   columns?: string[]
   /**
-   * For `csv`. `names`: the first line has a unique name for each column; the default without `columns`. `rename`: as `names`, but a column without a name becomes `column_N`, and the second `price` becomes `price_2`. `skip`: the first line is skipped and `columns` has the names. `none`: there is no header line; columns are named by `columns`, otherwise `column_1`, `column_2`…; the default with `columns`.
+   * For `csv`. `names`: the first line has a unique name for each column; the default without `columns`. `rename`: as `names`, but a column without a name becomes `column_N`, and the second `price` becomes `price_2`. `skip`: the first line is skipped and `columns` has the names. `none`: there is no header line; `columns` names the columns, otherwise they are `column_1`, `column_2`…; the default with `columns`.
    */
   header?: 'names' | 'rename' | 'skip' | 'none'
   /**

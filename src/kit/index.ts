@@ -2,6 +2,7 @@
  * The building blocks of built-in plugins; `src/kit.ts` is the entry `pipeline-runner/kit`, with the expressions. kit/postgres is not
  * exported: it is the client of our own connectors, and plugins use a client library.
  */
+export * from '../contract/json-scan.ts'
 export * from './check-writable.ts'
 export * from './clock.ts'
 export * from './dead-letter/dead-letters.ts'
@@ -38,7 +39,7 @@ export * from './sqlite/lanes.ts'
 export * from './sqlite/sqlite.ts'
 export * from './state-dir.ts'
 export * from './state-owner.ts'
-export * from './text/json-scan.ts'
+export * from './system-error.ts'
 export * from './text/json-span.ts'
 export * from './text/pattern.ts'
 export * from './text/suggest.ts'

@@ -96,7 +96,7 @@ function explain(code: string, message: string, advice: TlsAdvice): Omit<TlsFail
     return { what: `the server rejects the client certificate, or requires one (${reasonOf(message)})`, fix: advice.clientCertificate }
   if (REFUSED.test(text))
     return {
-      what: 'the server refused the TLS handshake (alert 40)',
+      what: 'the server rejected the TLS handshake (alert 40)',
       fix: `if it requires a client certificate, ${advice.clientCertificate}; otherwise enable a cipher of TLS 1.2 or 1.3 on the server`,
     }
   if (OLD.test(text))

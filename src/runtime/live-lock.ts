@@ -11,6 +11,7 @@ import { liveConflict, liveContentOf } from '../kit/live-content.ts'
 import { inStateDir } from '../kit/state-dir.ts'
 import { stateOwner } from '../kit/state-owner.ts'
 import type { Built, BuiltSource } from './build.ts'
+import { reasonOf } from '../kit/system-error.ts'
 
 /** The lock file of an owner, see `stateOwner`. */
 export const liveLockFile = (owner: string): string => inStateDir(`live/${owner.replaceAll(/[^\w.-]/g, '_')}.lock`)
@@ -48,10 +49,7 @@ export async function lockLive({ live, pipeline, sources }: Built, log: Logger):
       release()
       throw error
     }
-    log.warn(
-      { error: (error as Error).message },
-      'a second process of this pipeline cannot be detected: the state directory cannot be used',
-    )
+    log.warn({ error: reasonOf(error) }, 'a second process of this pipeline cannot be detected: the state directory cannot be used')
   }
   return { release }
 }

@@ -6,6 +6,7 @@ import type { Path } from '../config/tree.ts'
 import type { InputRecord } from './model.ts'
 import type { TestSource } from './source.ts'
 import { bytes, time } from './values.ts'
+import { reasonOf } from '../kit/system-error.ts'
 
 export class InputReader {
   private readonly source: TestSource
@@ -62,7 +63,7 @@ export class InputReader {
     try {
       return [readRegular(file)]
     } catch (error) {
-      this.problems.add('CONFIG_VALUE', this.source.span(path), path, `${file} cannot be read: ${(error as Error).message}`)
+      this.problems.add('CONFIG_VALUE', this.source.span(path), path, `${file} cannot be read: ${reasonOf(error)}`)
       return []
     }
   }

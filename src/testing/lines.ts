@@ -4,6 +4,7 @@ import { EnvironmentError, Message } from '../contract/plugin.ts'
 import type { Step } from '../config/model.ts'
 import { byteOrderMark, type Encoding, Transcoder } from '../kit/lines/encoding.ts'
 import { delimiterFor, formatOf, type LineFormat, type RecordOptions, Records } from '../kit/lines/records.ts'
+import { reasonOf } from '../kit/system-error.ts'
 
 interface LinesConfig extends Omit<RecordOptions, 'format' | 'delimiter'> {
   readonly path?: string
@@ -54,6 +55,6 @@ function decompressed(bytes: Buffer, name: string | undefined, compression: 'aut
   try {
     return kind === 'gzip' ? gunzipSync(bytes) : kind === 'zstd' ? zstdDecompressSync(bytes) : bytes
   } catch (error) {
-    throw new EnvironmentError(`cannot read ${name} as ${kind}: ${(error as Error).message}`, error)
+    throw new EnvironmentError(`cannot read ${name} as ${kind}: ${reasonOf(error)}`, error)
   }
 }

@@ -29,7 +29,8 @@ export default defineTransform<DedupeConfig>({
   // Lost records do not affect the detection of later duplicates.
   survivesGap: true,
   stateShape: ({ key, time, time_unit }) => ({ key, time, time_unit }) as Json,
-  validateConfig: ({ ttl }): ConfigProblem[] => (ttl > 0 ? [] : [{ path: ['ttl'], message: 'a key must be remembered for longer than 0' }]),
+  validateConfig: ({ ttl }): ConfigProblem[] =>
+    ttl > 0 ? [] : [{ path: ['ttl'], message: 'must be longer than 0: keys are forgotten after this time' }],
   create,
 })
 

@@ -58,7 +58,7 @@ function unwrapper({ names, producers, set_time }: EnvelopeConfig): (m: Message)
   const allowed = producers && new Set(producers)
   return m => {
     const envelope = m.value
-    if (!isRecord(envelope)) throw new DataError(`the value is not an envelope: must be an object, is ${show(envelope)}`)
+    if (!isRecord(envelope)) throw new DataError(`the value is not an envelope: it must be an object, not ${show(envelope)}`)
     const own = (name: string): unknown => (Object.hasOwn(envelope, name) ? envelope[name] : undefined)
     const time = readTime(own(timestamp))
     if (Number.isNaN(time) || otherUnit(own(timestamp)) !== undefined)

@@ -41,7 +41,7 @@ function revive(m: Message, letter: DeadLetter, { max_attempts: max, source_type
     )
   if (failure.cutFrom !== undefined) throw new DataError(`the dlq has only the beginning of the record, which had ${failure.cutFrom} bytes`)
   if (failure.attempts > max)
-    throw new DataError(`refused ${failure.attempts} times, last by step '${failure.step}' of ${failure.pipeline}: ${failure.message}`)
+    throw new DataError(`rejected ${failure.attempts} times, last by step '${failure.step}' of ${failure.pipeline}: ${failure.message}`)
   const headers = [...revivedHeaders(letter), [DLQ_HEADERS.topic, failure.topic] as const]
   // A record of the lane it was read from, undecoded, with its original bytes.
   const revived = Message.fromRecord(m.payload, m.keyBytes, time, headers, m.offset, m.origin!)

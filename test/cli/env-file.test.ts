@@ -48,7 +48,7 @@ test('--env-file replaces .env, and can be repeated', async () => {
 
 test('an invalid line ends with exit code 2, and its text is not shown', async () => {
   const { stderr } = await result(['validate', 'p.yaml'], 2, { '.env': 'A="x\ny"\npassword: secret\n', 'p.yaml': PIPELINE })
-  expect(stderr).toBe('.env:3: not a variable; write NAME=value, and # before a comment\n')
+  expect(stderr).toBe('error: .env:3: not a variable; write NAME=value, and # before a comment\n')
 })
 
 test('a pipeline from standard input runs, with paths relative to the working directory', async () => {

@@ -292,9 +292,9 @@ test('PIPE_STOPPED', async () => {
 test('PIPE_SMOKE', async () => {
   const end = async (line: string): Promise<unknown[]> => {
     const { code, stdout } = await runRunner(command(line).args, { env: { KAFKA_BROKERS: undefined } })
-    return [code, /^\S+-failed: .*/m.exec(stdout)?.[0]]
+    return [code, /^✗ FAILED .*/m.exec(stdout)?.[0]]
   }
-  expect(await end(EXAMPLES.PIPE_SMOKE.wrong)).toEqual([ERRORS.PIPE_SMOKE.exit, 'Pipeline-ran-failed: not done within 1 ms'])
+  expect(await end(EXAMPLES.PIPE_SMOKE.wrong)).toEqual([ERRORS.PIPE_SMOKE.exit, '✗ FAILED  pipeline ran: not done within 1 ms'])
   expect(await end(EXAMPLES.PIPE_SMOKE.right)).toEqual([0, undefined])
 })
 

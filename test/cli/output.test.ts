@@ -1,4 +1,6 @@
 /** The format of the output on a terminal, in a pipe, and for programs. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { runRunner, tempDir } from '../support/runner.ts'
 import { onTerminal } from '../support/terminal.ts'
@@ -104,6 +106,31 @@ test("times have the user's time zone with its offset; --utc and JSON use UTC", 
   expect(utc).toMatch(/Z$/)
   expect(new Date(local).toISOString()).toBe(utc)
   expect(json).toBe(utc)
+})
+
+test('the overview of commands fits a terminal of 24 lines and 80 columns', async () => {
+  const { code, stdout } = await runRunner(['--help'], { env: piped })
+  const lines = stdout.trimEnd().split('\n')
+  expect([code, lines.length < 24, Math.max(...lines.map(line => line.length)) <= 80], stdout).toEqual([0, true, true])
+  expect(stdout).toMatch(/^Author +new .*^Run +run .*^Operate +lag .*^Shell +completion /ms)
+})
+
+test('every error on standard error starts with its severity', async () => {
+  const cwd = tempDir(files)
+  for (const args of [['nothing'], ['lag'], ['lag', '--group', 'g', '--topic', 'nothing'], ['eval', '1 / 0'], ['dlq', 'ls', 'p.yaml']]) {
+    const { code, stdout, stderr } = await runRunner(args, { cwd, env: { ...piped, FORCE_COLOR: '1' } })
+    expect([args, code! > 0, stdout]).toEqual([args, true, ''])
+    expect(stderr.indexOf('\u001b[31merror:\u001b[39m '), stderr).toBe(0)
+  }
+})
+
+test('commands print errors with the functions of output.ts', () => {
+  const folder = join(import.meta.dirname, '../../src/cli')
+  const own = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter(file => file.endsWith('.ts') && readFileSync(join(folder, file), 'utf8').includes('process.stderr.write('))
+    .sort()
+  // Problems of a file start with their position; the names of variables and the type of an expression are not errors.
+  expect(own).toEqual(['env-file.ts', 'eval.ts', 'fmt.ts', 'load.ts', 'new.ts', 'output.ts'])
 })
 
 test('--verbose prints the stack and the causes of an error', async () => {

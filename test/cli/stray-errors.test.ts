@@ -132,6 +132,6 @@ test('other commands report the location, too', async () => {
   const { code, stderr } = await endOf(files, ['validate', 'p.yaml'])
   expect([code, stderr]).toEqual([
     1,
-    expect.stringMatching(/^a timer or an event handler threw TypeError at own\.js:1:\d+: .*\n {2}Correct the plugin/),
+    expect.stringMatching(/^error: a timer or an event handler threw TypeError at own\.js:1:\d+: .*\n {2}Correct the plugin/),
   ])
 })

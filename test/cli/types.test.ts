@@ -53,5 +53,5 @@ test('a file with a problem is reported, and its types are printed', async () =>
 
 test('a step that does not exist', async () => {
   write('')
-  expect(await run({ at: 'kafak' })).toEqual({ code: 2, out: '', err: `${file} has no step or topic kafak; did you mean kafka?\n` })
+  expect(await run({ at: 'kafak' })).toEqual({ code: 2, out: '', err: `error: ${file} has no step or topic kafak; did you mean kafka?\n` })
 })

@@ -89,7 +89,7 @@ bad.yaml:6:18 CONFIG_DURATION must be a duration with its unit, such as 500ms, 1
     expect(out).toMatch(
       /^same\/b\.yaml:1:1 warning CONFIG_NAME_TWICE same\/a\.yaml has the same name good and version 1: [^]*rename one of them/,
     )
-    expect(out).toMatch(/same\/a\.yaml: ok\nsame\/b\.yaml: ok, 1 warning\nsame\/c\.yaml: ok\n$/)
+    expect(out).toMatch(/✓ ok {6}same\/a\.yaml\n✓ ok {6}same\/b\.yaml: 1 warning\n✓ ok {6}same\/c\.yaml\n$/)
     expect((await runner(['validate', '--strict', 'same'])).code).toBe(2)
   })
 
@@ -103,12 +103,12 @@ bad.yaml:6:18 CONFIG_DURATION must be a duration with its unit, such as 500ms, 1
       |                                   ^^^^^^
       write: tls_ca
 
-old.yaml: ok, 1 warning
-good.yaml: ok
+✓ ok      old.yaml: 1 warning
+✓ ok      good.yaml
 `)
     const strict = await runner(['validate', '--strict', 'old.yaml', 'good.yaml'])
     expect(strict.code).toBe(2)
-    expect(strict.out).toContain('good.yaml: ok\n1 problem in 1 of 2 files\n')
+    expect(strict.out).toContain('✓ ok      good.yaml\n1 problem in 1 of 2 files\n')
     const json = JSON.parse((await runner(['validate', 'old.yaml', '--format', 'json'])).out)
     expect(json).toMatchObject({
       ok: true,
@@ -242,7 +242,7 @@ test('a closed standard output ends with exit code 3 and the reason', async () =
   let err = ''
   child.stderr!.setEncoding('utf8').on('data', (text: string) => (err += text))
   const [code] = await once(child, 'close')
-  expect([code, err]).toEqual([3, expect.stringMatching(/^cannot write to standard output: .*ENOSPC.*\n$/)])
+  expect([code, err]).toEqual([3, expect.stringMatching(/^error: cannot write to standard output: .*ENOSPC.*\n$/)])
 })
 
 test('list and schema print the content of the schemas', async () => {

@@ -197,5 +197,5 @@ test('a plugin can import exactly the exports of the package', () => {
 test('a plugin that exits the process while it loads is invalid', async () => {
   const cwd = tempDir({ 'p.yaml': pipeline('./a.ts'), 'a.ts': 'process.exit(0)\n' })
   const { code, stderr } = await runRunner(['validate', 'p.yaml'], { cwd })
-  expect([code, stderr]).toEqual([2, './a.ts calls process.exit while it loads: throw an error instead\n'])
+  expect([code, stderr]).toEqual([2, 'error: ./a.ts calls process.exit while it loads: throw an error instead\n'])
 })

@@ -24,6 +24,9 @@ test.each([
   ['--- a: b', 'start the document in the line after ---'],
   ['a: ]', '] without an opening bracket: remove it, or put the value in quotes'],
   ['a: [1', '[ is not closed: add ]'],
+  ['a: [\n1,\nb: [2]', '[ is not closed: add ]'],
+  ['a: [\n1,\n]x', 'indent the lines between [ and ], and ] itself, more than the key'],
+  ['a: {\nb: 1\n}', 'indent the lines between { and }, and } itself, more than the key'],
   ['a: "x', 'missing closing quote'],
 ])('%s: the message is that of the runner, not of the YAML library', async (text, message) => {
   expect(await messages(`${text}\n`, 'CONFIG_YAML')).toEqual([message])

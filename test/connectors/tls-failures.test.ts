@@ -180,7 +180,7 @@ const SAYS: Record<Failure, RegExp> = {
   expired: /certificate has expired; renew it on the server/,
   version: /no TLS version in common; enable TLS 1\.2 or 1\.3 on the server/,
   'client certificate': /server (requires a client certificate;|.*; if it requires a client certificate,) set tls_cert and tls_key/,
-  'client certificate, TLS 1.2': /refused the TLS handshake \(alert 40\); if it requires a client certificate, set tls_cert and tls_key/,
+  'client certificate, TLS 1.2': /rejected the TLS handshake \(alert 40\); if it requires a client certificate, set tls_cert and tls_key/,
   'plain text': /does not speak TLS on this port; .*(security_protocol: PLAINTEXT|redis:\/\/|tls_mode: disable|ws:\/\/|http:\/\/)/,
   TLS: /(if the port expects TLS|the server requires TLS).*(security_protocol: SSL|rediss:\/\/|tls_mode: verify-full|wss:\/\/|https:\/\/)/,
 }

@@ -411,7 +411,7 @@ describe.each(['kafka', 'embedded'] as const)('the shipped pipelines/dlq-replay.
     await orders.verify(n => n % 4 === 3)
     const left = await backend.readAll(parked, { headers: true })
     expect(left.length).toBe(50)
-    expect(left[0].headers!.findLast(([h]) => h === 'error_message')![1]).toMatch(/^refused 2 times, last by step 'map_2'/)
+    expect(left[0].headers!.findLast(([h]) => h === 'error_message')![1]).toMatch(/^rejected 2 times, last by step 'map_2'/)
     expect((await backend.readAll(orders.input)).length).toBe(300)
     await backend.close()
   })

@@ -78,7 +78,7 @@ endpoints: [{ path: /status, port: ${port}, body: { lag: lag } }]
   const { body } = await get(port, '/metrics')
   expect(metric(body, 'http_requests_total', { path: '/open', status: '200' })).toBe(0)
   expect(metric(body, 'http_requests_total', { path: '/open', status: '403' })).toBeGreaterThan(0)
-  expect(runner.stderr).toContain('request refused')
+  expect(runner.stderr).toContain('request rejected')
   runner.kill('SIGTERM')
   await runner.exit(0)
 })

@@ -1,4 +1,4 @@
-/** State goes on only with what it was made from: a topic that was made anew, a checkpoint topic that is gone, a shadow run, a new version. */
+/** State goes on only with what it was made from: a topic that was created again, a checkpoint topic that is gone, a shadow run, a new version. */
 import { expect, test } from 'vitest'
 import { OnDemandTransactor } from '../../src/connectors/kafka/connect.ts'
 import { embeddedDriver } from '../../src/connectors/kafka/embedded/driver.ts'

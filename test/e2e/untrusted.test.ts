@@ -66,7 +66,7 @@ describe('validate', () => {
     expect(code).toBe(2)
     expect(stdout).toContain('${file:…} is not read with --no-plugins')
     expect(stdout).toContain('these plugins are not loaded with --no-plugins, and their steps are not checked')
-    expect(stdout).toContain('ok.yaml: ok, 1 warning')
+    expect(stdout).toContain('✓ ok      ok.yaml: 1 warning')
     expect(stdout).not.toContain('hunter2')
     expect(existsSync(join(cwd, 'ran'))).toBe(false)
     await runRunner(['validate', 'p.yaml'], { cwd })

@@ -27,7 +27,7 @@ beforeAll(() => {
   process.env.RUNNER_STATE_DIR = tempDir()
 })
 
-/** A record as it is sent, and the text that it has when a step has written it anew. */
+/** A record as it is sent, and the text that it has when a step has encoded it again. */
 interface Sample {
   readonly key: string
   readonly raw: string
@@ -108,7 +108,7 @@ function samples(seed: number, count: number, points: readonly number[]): Sample
   })
 }
 
-/** Every transform that lets a value through; at its end the same record, written anew. */
+/** Every transform that lets a value through; at its end the same record, encoded again. */
 const EVERY = [
   { filter: 'n == n' },
   { validate: { schema: { type: 'object', required: ['id', 'n'], properties: { n: { type: 'number' } } } } },

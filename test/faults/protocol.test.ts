@@ -54,7 +54,7 @@ test.each(['cut', 'kill'] as const)('%s at every step of a transaction: every ba
   for (const [i, [api, moment]] of POINTS.entries()) {
     const hit = strike(api, moment, () => how === 'kill' && runner.kill('SIGKILL'))
     await direct.produce(pipeline.input, ticks.slice(i * PER_POINT, (i + 1) * PER_POINT).map(tickRecord))
-    // InitProducerId comes only when a lane is claimed: the start does that, or a rewind.
+    // InitProducerId comes only when a lane is claimed: the start does that, or a restore.
     if (api === 'InitProducerId' && (i > 0 || how === 'cut')) {
       runner.kill('SIGKILL')
       await runner.exited

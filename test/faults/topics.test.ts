@@ -177,7 +177,7 @@ test('the source topic is created again under open windows: exit 3, and no windo
   expect(await w.out()).toEqual([10])
 })
 
-test('at least once without state: the last commit reaches the topic after it was made anew, and is not used', async () => {
+test('at least once without state: the last commit reaches the topic after it was created again, and is not used', async () => {
   const w = await world('plain.yaml', 'at_least_once')
   await w.feed(0, 10)
   const metadata = await eventually(async () => {

@@ -29,6 +29,10 @@ const PLANTED = [
   'The letter has headers.',
   'The record goes to the dead letters.',
   'The member is put out of the group.',
+  'The service refuses the row.',
+  'The source rewinds the lane.',
+  'The book begins anew.',
+  'The sink promises more.',
 ]
 
 test('every rule has a sentence that only this rule matches', () => {
@@ -58,7 +62,7 @@ test('British spelling is found, in any case', () => {
 test('terms that the glossary rejects are found', () => {
   const rows = readFileSync(join(root, 'docs/glossary.md'), 'utf8').matchAll(/^\| [^|]+ \| [^|]+ \| ([^|]+) \|$/gm)
   // Words with other meanings, which no rule can distinguish.
-  const ambiguous = ['not', 'cycle', 'dead letters (the place)', 'place', 'probe', 'promise', 'refuse', 'rewind', 'settle', 'take over']
+  const ambiguous = ['not', 'cycle', 'dead letters (the place)', 'place', 'probe', 'promise', 'settle', 'take over']
   const terms = [...rows].map(row => row[1].trim()).filter(term => term !== '' && !/^-+$/.test(term) && !ambiguous.includes(term))
   expect(terms.length).toBeGreaterThan(4)
   for (const term of terms) {

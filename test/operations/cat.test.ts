@@ -68,7 +68,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
     expect(await values('--limit', '100')).toHaveLength(50)
     expect(await values('--from', '1h')).toEqual([])
     const limited = await cat(topic, '--limit', '3')
-    expect(limited.stderr).toBe('only the first 3 records are shown; for more, set --limit\n')
+    expect(limited.stderr).toBe('warning: only the first 3 records are shown; for more, set --limit\n')
     for (const wrong of ['0', '1000000'])
       expect(await cat(topic, '--limit', wrong)).toMatchObject({ code: 2, stderr: expect.stringContaining('from 1 to 999999') })
     expect((await cat(topic, '--from', 'soon')).code).toBe(2)

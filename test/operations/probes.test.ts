@@ -70,7 +70,7 @@ test('websocket_server: a free port and an existing page pass; a used port and a
   const bad = await check(generate, `websocket_server: { port: ${taken}, topic: '"t"', page: missing.html }`)
   expect(bad.code).toBe(3)
   expect(bad.sink).toMatchObject([
-    { ok: false, detail: 'EADDRINUSE' },
+    { ok: false, detail: 'another process uses the port (EADDRINUSE)' },
     { what: 'page missing.html', ok: false },
   ])
 })

@@ -69,7 +69,7 @@ test.each(['kafka', 'embedded'] as const)('%s: ls, show, export, import to anoth
     expect((await runner(['state', 'rm', 'p.yaml', '--owner', `${NAME}.1`, '--yes'])).stdout).toContain('deleted')
     await expect.poll(async () => (await json(['state', 'ls', 'p.yaml', '--json'])).lanes.map((l: any) => l.owner)).toEqual([`${NAME}.2`])
     const none = await runner(['state', 'show', 'p.yaml'])
-    expect([none.code, none.stderr]).toEqual([1, `there is no state; there is state of ${NAME}.2\n`])
+    expect([none.code, none.stderr]).toEqual([1, `error: there is no state; there is state of ${NAME}.2\n`])
     expect((await runner(['state', 'import', 'p.yaml', 'p.yaml'])).code).toBe(2)
   } finally {
     await backend.close()

@@ -76,7 +76,7 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
       const { code, stdout, stderr } = await topics('apply', dir)
       expect(code).toBe(3)
       expect(stdout).toContain('1 change(s) made')
-      expect(stderr).toMatch(new RegExp(`^topic ${a}: .*REPLICATION.*\\n^topic ${b}: .*no.such`, 'm'))
+      expect(stderr).toMatch(new RegExp(`^error: topic ${a}: .*REPLICATION.*\\n^error: topic ${b}: .*no.such`, 'm'))
       expect((await json('list')).topics.some((t: any) => t.name === c)).toBe(true)
     })
 
@@ -188,7 +188,7 @@ test('all errors of a catalog are reported at once, each with its position, by v
 test('wrong settings are exit code 2 with their variable, an unreachable broker is exit code 3', async () => {
   const wrong = await runRunner(['topics', 'list'], { env: { KAFKA_BROKERS: 'localhost:9092', KAFKA_SECURITY_PROTOCOL: 'SASL_SLL' } })
   expect(wrong.code).toBe(2)
-  expect(wrong.stderr).toMatch(/^KAFKA_SECURITY_PROTOCOL: .*did you mean SASL_SSL/m)
+  expect(wrong.stderr).toMatch(/^error: KAFKA_SECURITY_PROTOCOL: .*did you mean SASL_SSL/m)
   expect((await runRunner(['topics', 'list', '--brokers', 'localhost'])).stderr).toContain('--brokers: ')
   const gone = await runRunner(['topics', 'list', '--brokers', '127.0.0.1:1'])
   expect(gone.code).toBe(3)

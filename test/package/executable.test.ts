@@ -77,7 +77,7 @@ dlq: { file: { path: dead.jsonl, envelope: true } }
 `,
       'wrong.yaml': 'name: wrong\nplugins: [not-there]\nsources: [{ stdin: {} }]\nsinks: [{ stdot: {} }]\n',
     })
-    expect(runner(cwd, ['validate', 'orders.yaml'])).toEqual({ code: 0, out: 'orders.yaml: ok\n', err: '' })
+    expect(runner(cwd, ['validate', 'orders.yaml'])).toEqual({ code: 0, out: '✓ ok      orders.yaml\n', err: '' })
     const wrong = runner(cwd, ['validate', 'wrong.yaml'])
     expect(wrong.code).toBe(2)
     expect(wrong.out).toContain('wrong.yaml:2:11 CONFIG_PLUGIN_FILE not-there is not installed')

@@ -97,7 +97,7 @@ describe.each(SUPPORTED)('on Node %i', major => {
 
   test('--version, and the first plugin: validate, test, run', () => {
     expect(runner(['--version'])).toMatchObject({ code: 0, out: `${version}\n` })
-    expect(runner(['validate', 'orders.yaml'])).toMatchObject({ code: 0, out: 'orders.yaml: ok\n', err: '' })
+    expect(runner(['validate', 'orders.yaml'])).toMatchObject({ code: 0, out: '✓ ok      orders.yaml\n', err: '' })
     const tested = runner(['test'])
     expect(tested).toMatchObject({ code: 0, err: '' })
     expect(tested.out).toMatch(/\n1 passed, 0 failed\n$/)

@@ -422,7 +422,7 @@ export class World {
     log.position = delta.position as number
   }
 
-  /** The position that counts has moved: what lies in front of it is never read again. @param reading undefined: the lane begins anew there */
+  /** The position that counts has moved: what lies in front of it is never read again. @param reading undefined: the lane starts there without state */
   consumed(process: Process, lane: string, position: number, reading: Reading | undefined): void {
     const log = this.lanes.get(lane)!
     const before = log.segments.length === 0 && reading ? reading.base : this.positionOf(lane)

@@ -40,8 +40,8 @@ describe('envelope', () => {
     const { data: _, ...bare } = good
     const times = [undefined, 'yesterday', '2026-01-01', '2026-13-01T00:00:00Z', -1].map(timestamp => ({ ...good, timestamp }))
     expect(await unwrapped({}, 5, [good], ...times, { ...good, producer_service: '' }, bare)).toEqual([
-      'the value is not an envelope: must be an object, is 5',
-      expect.stringContaining('must be an object, is [{'),
+      'the value is not an envelope: it must be an object, not 5',
+      expect.stringContaining('it must be an object, not [{'),
       ...['missing', '"yesterday"', '"2026-01-01"', '"2026-13-01T00:00:00Z"', '-1'].map(
         t => `timestamp is ${t}; allowed: an ISO 8601 time with its zone, or epoch milliseconds`,
       ),

@@ -83,7 +83,7 @@ describe('10,000 bars', () => {
     const { stdout } = await run(left, right)
     expect(stdout).toMatch(/parity +99\.89 %/)
     expect(stdout).toMatch(/^110220000 +volume differs +183\.7 +184\.7$/m)
-    expect(stdout).toContain('✗ NOT OK: parity 99.89 %, 99.9 % is required')
+    expect(stdout).toContain('✗ FAILED  parity 99.89 %, 99.9 % is required')
   })
 })
 

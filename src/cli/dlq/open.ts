@@ -9,7 +9,7 @@ import type { DeadLetterLane } from '../../contract/plugin.ts'
 import { loadPipeline, loadText } from '../../config/load.ts'
 import type { SelectFlags } from '../dlq.ts'
 import { reportProblems } from '../load.ts'
-import { errorText } from '../output.ts'
+import { errorText, printError } from '../output.ts'
 
 /** A mistake in the command line or the file: exit code 2. */
 export class UsageError extends Error {}
@@ -19,7 +19,7 @@ export async function guarded(run: () => Promise<number>): Promise<number> {
   try {
     return await run()
   } catch (error) {
-    process.stderr.write(`${errorText(error)}\n`)
+    printError(errorText(error))
     return error instanceof UsageError ? EXIT.config : exitCodeOf(error)
   }
 }

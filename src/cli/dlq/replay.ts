@@ -7,7 +7,7 @@ import { isNarrow, selector } from '../../dead-letters/select.ts'
 import { FencedError } from '../../contract/plugin.ts'
 import { createLogger } from '../../runtime/telemetry/log.ts'
 import type { ReplayFlags, SelectFlags } from '../dlq.ts'
-import { logLook, print, printJson, verbose } from '../output.ts'
+import { logLook, print, printError, printJson, verbose } from '../output.ts'
 import { guarded, loadWithDlq, openDeadLetters, selectionOf, UsageError } from './open.ts'
 
 const OVERTAKEN =
@@ -85,7 +85,7 @@ export function discardCommand(
 
 function missing(ids: readonly string[], met: number): boolean {
   const count = new Set(ids).size - met
-  if (count > 0) process.stderr.write(`${count} of the ids are not in the dlq, are done, or do not match the filters\n`)
+  if (count > 0) printError(`${count} of the ids are not in the dlq, are done, or do not match the filters`)
   return count > 0
 }
 

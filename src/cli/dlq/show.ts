@@ -7,7 +7,7 @@ import { hexDump, oneLine, printable } from '../../kit/text/printable.ts'
 import { keyTextOf, type Message, parseJson } from '../../contract/plugin.ts'
 import { silentLogger } from '../../runtime/telemetry/log.ts'
 import type { SelectFlags } from '../dlq.ts'
-import { paint, print, printJson } from '../output.ts'
+import { paint, print, printError, printJson } from '../output.ts'
 import { toJson } from './ls.ts'
 import { DoneBy, guarded, loadWithDlq, openDeadLetters, selectionOf, UsageError } from './open.ts'
 
@@ -25,7 +25,7 @@ export function show(args: readonly string[], flags: SelectFlags & { raw?: boole
       const { messages } = lane && offset >= lane.from ? await box.read(lane, offset) : { messages: [] }
       const record = messages.find(m => m.offset === offset)
       if (!lane || !record) {
-        process.stderr.write(`no dead letter ${id} in ${box.what}\n`)
+        printError(`there is no dead letter ${id} in ${box.what}`)
         return EXIT.verdict
       }
       const letter = readDeadLetter(record, partition)

@@ -50,5 +50,5 @@ async function answer(text: string, record: Message): Promise<void> {
     return
   }
   const result = evaluate(compiled.expression, record)
-  print('error' in result ? `${paint('bad', 'error')} ${result.error}\n` : `${safeJson(result.text)}  ${paint('dim', compiled.type)}\n`)
+  print('error' in result ? `${paint('bad', 'error:')} ${result.error}\n` : `${safeJson(result.text)}  ${paint('dim', compiled.type)}\n`)
 }

@@ -1,7 +1,11 @@
 /** Records for `runner eval`. */
 import { createReadStream } from 'node:fs'
 import { readUpTo } from '../../kit/http/answer.ts'
-import { DEFAULT_DEPTH, EnvironmentError, Message, type Origin, parseJson, PipelineError } from '../../contract/plugin.ts'
+import { DecodeError, DEFAULT_DEPTH, EnvironmentError, Message, type Origin, parseJson, PipelineError } from '../../contract/plugin.ts'
+import { malformedJson } from '../../contract/json-scan.ts'
+import { byteOrderMark } from '../../kit/lines/encoding.ts'
+import { Splitter } from '../../kit/lines/splitter.ts'
+import { reasonOf } from '../../kit/system-error.ts'
 
 export interface RecordsFlags {
   readonly input?: string
@@ -21,28 +25,30 @@ export async function readRecords({ input, value, key }: RecordsFlags): Promise<
 /** All records are in memory together. */
 const MAX = 64 * 1024 * 1024
 
-async function read(file: string): Promise<string> {
+async function read(file: string): Promise<Buffer> {
   try {
     const bytes = await readUpTo(file === '-' ? process.stdin : createReadStream(file), MAX)
     if (bytes === undefined) throw new Error('it has more than 64 MiB; use a part of it')
-    return bytes.toString().replace(/^\uFEFF/, '')
+    return byteOrderMark(bytes) === 'utf-8' ? bytes.subarray(3) : bytes
   } catch (error) {
-    throw new EnvironmentError(`cannot read ${file}: ${(error as Error).message}`, error)
+    throw new EnvironmentError(`cannot read ${file}: ${reasonOf(error)}`, error)
   }
 }
 
 /** A JSON array has one record per item; in all other files, each line is one. */
-function parseFile(text: string, file: string): unknown[] {
-  if (text.trimStart().startsWith('[')) {
-    const whole = attempt(text)
-    if (Array.isArray(whole)) return whole
-  }
-  return text.split('\n').flatMap((line, i) => (line.trim() === '' ? [] : [parse(line, `${file}:${i + 1}`)]))
+function parseFile(bytes: Buffer, file: string): unknown[] {
+  const whole = /^\s*\[/.test(bytes.toString('latin1', 0, 1000)) ? attempt(bytes.toString()) : undefined
+  if (Array.isArray(whole)) return whole
+  const splitter = new Splitter({ maxBytes: bytes.length })
+  return [...splitter.push(bytes), splitter.end()].flatMap(line => {
+    const text = line?.bytes.toString() ?? ''
+    return text.trim() === '' ? [] : [parse(text, `${file}:${line!.number}`)]
+  })
 }
 
 function parse(text: string, place: string): unknown {
   const value = attempt(text)
-  if (value instanceof Error) throw new PipelineError('PIPE_SETTINGS', `${place}: not JSON: ${value.message}`)
+  if (value instanceof Error) throw new PipelineError('PIPE_SETTINGS', `${place}: ${value.message}`, { cause: value })
   return value
 }
 
@@ -50,6 +56,6 @@ function attempt(text: string): unknown {
   try {
     return parseJson(text, DEFAULT_DEPTH)
   } catch (error) {
-    return error
+    return error instanceof DecodeError ? error : malformedJson(text, error)
   }
 }

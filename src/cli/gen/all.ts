@@ -1,6 +1,7 @@
 /** `runner gen` in a checkout: everything that is derived from the plugin schemas. The package does not contain it (scripts/build.js). */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { outcomeLine, print, printError } from '../output.ts'
 import { EXIT } from '../../kit/exit-codes.ts'
 import { composeSchema } from '../../config/compose.ts'
 import type { Schema } from '../../config/schema.ts'
@@ -23,18 +24,17 @@ export async function gen(root: string, check: boolean): Promise<number> {
       .filter(path => !files.has(path)),
   )
   if (check) {
-    for (const path of [...stale, ...orphans]) process.stderr.write(`stale: ${path}\n`)
-    if (stale.length + orphans.length > 0) process.stderr.write('run `npm run gen` and commit the result\n')
+    for (const path of [...stale, ...orphans]) printError(`${path} is out of date; run npm run gen and commit the result`)
     return stale.length + orphans.length > 0 ? EXIT.runtime : EXIT.ok
   }
   for (const path of stale) {
     mkdirSync(dirname(join(root, path)), { recursive: true })
     writeFileSync(join(root, path), files.get(path)!)
-    process.stdout.write(`wrote ${path}\n`)
+    print(outcomeLine('ok', `wrote ${path}`))
   }
   for (const path of orphans) {
     rmSync(join(root, path))
-    process.stdout.write(`removed ${path}\n`)
+    print(outcomeLine('ok', `removed ${path}`))
   }
   return EXIT.ok
 }

@@ -241,6 +241,6 @@ export const EXAMPLES: Record<string, Example> = {
 /** Why a code has no example: one sentence on the page. */
 export const WITHOUT: Record<string, string> = {
   PIPE_UNKNOWN_OUTCOME:
-    'There is no example: only a connection that breaks between a commit and its answer causes it, and the pipeline continues without a change to the file.',
+    'There is no example: only a connection or a disk that fails between a commit and its confirmation causes it. No change to the file prevents it, and the pipeline continues.',
   PIPE_INTERNAL: 'There is no example: only a bug in the runner or in its Kafka client causes it.',
 }

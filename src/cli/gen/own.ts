@@ -5,6 +5,7 @@ import { loadPluginList } from '../../config/load.ts'
 import type { Schema } from '../../config/schema.ts'
 import { EXIT } from '../../kit/exit-codes.ts'
 import { reportProblems } from '../load.ts'
+import { outcomeLine, print, printError, usageError } from '../output.ts'
 import { configTypes } from './types.ts'
 
 /** @returns the exit code. */
@@ -12,8 +13,7 @@ export async function genOwn(files: readonly string[], check: boolean): Promise<
   let stale = 0
   for (const file of files) {
     if (!/\.[mc]?[jt]s$/.test(file)) {
-      process.stderr.write(`${file} is not a .ts or .js file: name the file of the plugin\n`)
-      return EXIT.config
+      return usageError(`${file} is not a .ts or .js file: name the file of the plugin`)
     }
     const { registry, problems } = await loadPluginList([file], 'runner gen')
     if (problems.length > 0) return reportProblems(problems)
@@ -22,10 +22,10 @@ export async function genOwn(files: readonly string[], check: boolean): Promise<
     const text = await configTypes(described, `\`runner gen ${basename(file)}\` from its schema`)
     if (existsSync(target) && readFileSync(target, 'utf8') === text) continue
     stale++
-    if (check) process.stderr.write(`stale: ${target}; run: runner gen ${file}\n`)
+    if (check) printError(`${target} is out of date; run: runner gen ${file}`)
     else {
       writeFileSync(target, text)
-      process.stdout.write(`wrote ${target}\n`)
+      print(outcomeLine('ok', `wrote ${target}`))
     }
   }
   return check && stale > 0 ? EXIT.runtime : EXIT.ok

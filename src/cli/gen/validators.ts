@@ -1,7 +1,6 @@
 /** `src/generated/validators/*.ts`: the validator that ajv generates for each schema, so that `validate` does not load and run a compiler. */
 import { ajvOptions, foreignFormats, prepareAjv } from '../../config/ajv.ts'
-import { fingerprint } from '../../config/fingerprint.ts'
-import { OWN_KEYWORDS, type Schema } from '../../config/schema.ts'
+import { fingerprint, OWN_KEYWORDS, type Schema } from '../../config/schema.ts'
 
 /** Keywords that decide nothing. */
 const ANNOTATIONS = new Set<string>(['title', 'description', 'examples', 'default', 'deprecated', '$comment', ...OWN_KEYWORDS])

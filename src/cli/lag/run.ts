@@ -6,15 +6,14 @@ import { type PositionStatus, positionStatus, positionStatuses } from '../../ope
 import { loadAll } from '../load.ts'
 import type { Cell, Column } from '../../kit/text/columns.ts'
 import { grouped } from '../../kit/text/grouped.ts'
-import { note, print, printJson, verbose } from '../output.ts'
+import { note, print, printError, printJson, printWarning, usageError, verbose } from '../output.ts'
 import { table } from '../table.ts'
 import type { LagFlags } from '../lag.ts'
 
 /** @returns the exit code. */
 export async function lag(files: readonly string[], flags: LagFlags): Promise<number> {
   if ((files.length === 0) === (flags.group === undefined) || (flags.group !== undefined && flags.topic === undefined)) {
-    process.stderr.write('write pipeline files, or --group and --topic\n')
-    return EXIT.config
+    return usageError('write pipeline files, or --group and --topic')
   }
   for (;;) {
     const code = await once(files, flags)
@@ -50,11 +49,11 @@ async function once(files: readonly string[], flags: LagFlags): Promise<number> 
   if (flags.json) printJson({ ok: !failed, total_lag: total, lanes: rows.map(plain), not_reported: notReported, untold: notReported })
   else {
     print(toTable(rows))
-    for (const line of notReported) print(`${line}\n`)
+    notReported.forEach(printWarning)
     if (rows.length > 0) note(`total lag ${grouped(total)}\n`)
     else if (notReported.length === 0) print('no lanes yet: the first run of the pipeline creates the topics\n')
   }
-  if (failed) process.stderr.write(`the largest lag of a lane is ${grouped(worst)} records, more than ${grouped(flags.failAbove!)}\n`)
+  if (failed) printError(`the largest lag of a lane is ${grouped(worst)} records, more than ${grouped(flags.failAbove!)}`)
   return failed ? EXIT.verdict : EXIT.ok
 }
 

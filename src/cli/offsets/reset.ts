@@ -4,7 +4,7 @@ import { connectionSettings } from '../../operations/connection.ts'
 import { planLinkedReset } from '../../operations/reset-linked.ts'
 import { planReset, type ResetPlan, type Target } from '../../operations/reset.ts'
 import { storeOf } from '../../operations/position-status.ts'
-import { print, printJson } from '../output.ts'
+import { print, printError, printJson, usageError } from '../output.ts'
 import { table } from '../table.ts'
 import { cell, COLUMNS as c } from '../lag/run.ts'
 import { loadAll } from '../load.ts'
@@ -13,7 +13,7 @@ import type { ResetFlags } from '../offsets.ts'
 /** @returns the exit code. */
 export async function reset(file: string | undefined, flags: ResetFlags): Promise<number> {
   const target = targetOf(flags)
-  if (typeof target === 'string') return wrong(target)
+  if (typeof target === 'string') return usageError(target)
   const plan = file === undefined ? await ofGroup(flags, target) : await ofFile(file, flags, target)
   if (typeof plan === 'number') return plan
   try {
@@ -26,9 +26,9 @@ export async function reset(file: string | undefined, flags: ResetFlags): Promis
     const state = plan.moves.reduce((n, m) => n + m.state, 0)
     if (live) {
       const group = plan.moves[0].lane.group
-      const members = plan.members.map(m => `  ${m.client} ${m.id} on ${m.host}\n`).join('')
-      process.stderr.write(`refused: group ${group} is live, stop these first:\n${members}`)
-    } else if (rejections.length > 0) process.stderr.write(`refused: ${rejections.join('; ')}\n`)
+      const members = plan.members.map(m => `\n  ${m.client} ${m.id} on ${m.host}`).join('')
+      printError(`nothing was changed: group ${group} has members; stop them first:${members}`)
+    } else if (rejections.length > 0) printError(`nothing was changed: ${rejections.join('; ')}`)
     else if (!flags.json)
       print(go ? done(state) : `nothing was changed; --yes does it${state > 0 ? ` and clears ${state} keys of state` : ''}\n`)
     return live || rejections.length > 0 ? EXIT.verdict : EXIT.ok
@@ -49,37 +49,37 @@ function targetOf({ toEarliest, toLatest, toTime, toOffset }: ResetFlags): Targe
   return targets.length === 1 ? targets[0] : 'write one of --to-earliest, --to-latest, --to-time and --to-offset'
 }
 
-function wrong(message: string): number {
-  process.stderr.write(`${message}\n`)
-  return EXIT.config
-}
-
 async function ofGroup({ group, topic, partition, brokers }: ResetFlags, target: Target): Promise<ResetPlan | number> {
-  if (group === undefined || topic === undefined) return wrong('write a pipeline file, or --group and --topic')
+  if (group === undefined || topic === undefined) return usageError('write a pipeline file, or --group and --topic')
   return planReset(await connectionSettings(brokers), group, topic, target, partition, undefined)
 }
 
 async function ofFile(file: string, flags: ResetFlags, target: Target): Promise<ResetPlan | number> {
-  if (flags.group !== undefined) return wrong('the file sets the group: leave out --group')
+  if (flags.group !== undefined) return usageError('the file sets the group: leave out --group')
   const pipelines = await loadAll([file], flags.set, flags.brokers)
   if (typeof pipelines === 'number') return pipelines
   const [pipeline] = pipelines
   if (pipeline.links) {
     if (flags.source !== undefined || flags.topic !== undefined || flags.partition !== undefined) {
       const [{ name }] = linkSteps(pipeline)
-      return wrong(`${file}: the lanes before and after ${name} can only be reset together: leave out --source, --topic and --partition`)
+      return usageError(
+        `${file}: the lanes before and after ${name} can only be reset together: leave out --source, --topic and --partition`,
+      )
     }
     return planLinkedReset(pipeline, target)
   }
   const steps = pipeline.sources.filter(s => (flags.source === undefined ? s.type === 'kafka' : s.name === flags.source))
   const names = pipeline.sources.map(s => s.name).join(', ')
   if (steps.length === 0)
-    return wrong(flags.source === undefined ? `${file} has no kafka source` : `there is no source ${flags.source}; the file has ${names}`)
-  if (steps.length > 1) return wrong(`${file} has several kafka sources: select one with --source (${steps.map(s => s.name).join(', ')})`)
+    return usageError(
+      flags.source === undefined ? `${file} has no kafka source` : `there is no source ${flags.source}; the file has ${names}`,
+    )
+  if (steps.length > 1)
+    return usageError(`${file} has several kafka sources: select one with --source (${steps.map(s => s.name).join(', ')})`)
   const [step] = steps
-  if (step.type !== 'kafka') return wrong(`source ${step.name} (${step.type}) has no offsets that can be set`)
+  if (step.type !== 'kafka') return usageError(`source ${step.name} (${step.type}) has no offsets that can be set`)
   const topics = (step.config.topics as string[]).filter(t => flags.topic?.includes(t) ?? true)
-  if (topics.length === 0) return wrong(`source ${step.name} reads ${step.config.topics.join(', ')}`)
+  if (topics.length === 0) return usageError(`source ${step.name} reads ${step.config.topics.join(', ')}`)
   return planReset(step.config, step.config.group ?? pipeline.name, topics, target, flags.partition, storeOf(pipeline, step))
 }
 

@@ -1,5 +1,5 @@
 import { EXIT } from '../../kit/exit-codes.ts'
-import { print, printJson } from '../output.ts'
+import { print, printJson, printWarning, usageError } from '../output.ts'
 import { table } from '../table.ts'
 import { cell, COLUMNS as c } from '../lag/run.ts'
 import { loadAll } from '../load.ts'
@@ -27,15 +27,12 @@ async function ofFile(file: string, flags: OffsetsFlags): Promise<PositionStatus
   const pipelines = await loadAll([file], flags.set, flags.brokers)
   if (typeof pipelines === 'number') return pipelines
   const { rows, notReported } = await positionStatuses(pipelines[0])
-  for (const step of notReported) process.stderr.write(`source ${step} does not report its position\n`)
+  for (const step of notReported) printWarning(`source ${step} does not report its position`)
   return rows.filter(r => flags.source === undefined || r.step === flags.source)
 }
 
 async function ofGroup({ group, topic, brokers }: OffsetsFlags): Promise<PositionStatus[] | number> {
-  if (group === undefined || topic === undefined) {
-    process.stderr.write('write a pipeline file, or --group and --topic\n')
-    return EXIT.config
-  }
+  if (group === undefined || topic === undefined) return usageError('write a pipeline file, or --group and --topic')
   const { driver, release } = await connectLog(brokers)
   try {
     return (await positionsIn(driver, group, topic, '', 'earliest')).map(p => positionStatus('', '', p, undefined))

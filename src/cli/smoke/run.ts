@@ -17,7 +17,7 @@ import { silent } from '../../operations/position-status.ts'
 import { PipelineRun } from '../../runtime/pipeline.ts'
 import { serveTelemetry } from '../../runtime/telemetry/server.ts'
 import { commandExit } from '../command.ts'
-import { printJson } from '../output.ts'
+import { note, outcomeLine, print, printJson, quiet } from '../output.ts'
 import type { SmokeFlags } from '../smoke.ts'
 
 const COUNT = 200
@@ -49,9 +49,9 @@ export async function smoke(flags: SmokeFlags): Promise<number> {
   const results: Result[] = []
   const tell = (result: Result): void => {
     results.push(result)
-    if (!flags.json) process.stdout.write(`${result.step}-${result.ok ? 'ok' : 'failed'}: ${result.detail}\n`)
+    if (!flags.json && !(quiet() && result.ok)) print(outcomeLine(result.ok ? 'ok' : 'failed', `${result.step}: ${result.detail}`))
   }
-  if (!flags.json) process.stdout.write(`Mode: ${mode}\n`)
+  if (!flags.json) note(`${mode}\n`)
   let code: number = EXIT.ok
   try {
     await walk(used, flags.timeout, tell)
@@ -62,10 +62,12 @@ export async function smoke(flags: SmokeFlags): Promise<number> {
   }
   if (flags.json) printJson({ ok: code === EXIT.ok, mode: embedded ? 'wiring' : 'kafka', steps: results })
   else
-    process.stdout.write(
-      code === EXIT.ok
-        ? `Smoke-ok: ${embedded ? 'the wiring works; to test end to end, set KAFKA_BROKERS' : 'everything works end to end'}\n`
-        : 'Smoke-failed\n',
+    print(
+      code !== EXIT.ok
+        ? 'the smoke test failed\n'
+        : embedded
+          ? 'the wiring works; to test end to end, set KAFKA_BROKERS\n'
+          : 'the installation works end to end\n',
     )
   return code
 }
@@ -81,7 +83,7 @@ async function walk(config: ConnectionConfig, timeout: number, tell: (result: Re
       throw error
     }
   }
-  const { driver, release } = await step('Connection', async () => {
+  const { driver, release } = await step('connection', async () => {
     const handle = await connect(config, silent)
     return [handle, handle.driver.scope]
   })
@@ -89,11 +91,11 @@ async function walk(config: ConnectionConfig, timeout: number, tell: (result: Re
   const [input, output] = [`${id}-in`, `${id}-out`]
   let cleaning: unknown
   try {
-    await step('Topics-created', async () => {
+    await step('topics created', async () => {
       await driver.createTopics([input, output].map(topic => ({ topic, partitions: PARTITIONS })))
       return [undefined, `${input}, ${output}`]
     })
-    await step('Produced', async () => {
+    await step('records produced', async () => {
       const producer = await driver.producer({ compression: 'gzip', lingerMs: 5, batchSize: 16_384, idempotent: true, acks: -1 })
       try {
         await producer.send(records(input))
@@ -103,11 +105,11 @@ async function walk(config: ConnectionConfig, timeout: number, tell: (result: Re
       return [undefined, `${COUNT} records`]
     })
     await throughPipeline(config, id, input, output, timeout, step)
-    await step('Output', async () => [undefined, await compare(driver, output)])
-    await step('Offsets-committed', async () => [undefined, await committed(driver, id, input)])
+    await step('output', async () => [undefined, await compare(driver, output)])
+    await step('offsets committed', async () => [undefined, await committed(driver, id, input)])
   } finally {
     try {
-      await step('Topics-deleted', async () => {
+      await step('topics deleted', async () => {
         await driver.admin.deleteTopics([input, output])
         return [undefined, `${input}, ${output}`]
       })
@@ -146,7 +148,7 @@ sources: [{ kafka: { topics: [${input}], group: ${id}, start_at: earliest } }]
 transforms: [{ map: { keep: true, fields: { twice: n * 2 } } }]
 sinks: [{ kafka: { topic: ${output}, keep_partition: true, keep_headers: true } }]
 `
-  const run = await step('Pipeline-built', async () => {
+  const run = await step('pipeline built', async () => {
     const { pipeline, problems } = await loadText('smoke.yaml', file, {
       env: { ...process.env, KAFKA_BROKERS: config.brokers, KAFKA_METRICS_ENABLED: 'false' },
     })
@@ -161,12 +163,12 @@ sinks: [{ kafka: { topic: ${output}, keep_partition: true, keep_headers: true } 
   const server = await serveTelemetry('127.0.0.1', 0, run)
   try {
     const late = setTimeout(() => run.abort(new Wrong(`not done within ${timeout} ms`)), timeout)
-    await step('Pipeline-ran', async () => {
+    await step('pipeline ran', async () => {
       await run.run().finally(() => clearTimeout(late))
       const { meters } = run.built
       return [undefined, `${meters.sum('source', 'in')} in, ${meters.sum('sink', 'out')} out`]
     })
-    await step('Metrics-server', async () => {
+    await step('metrics server', async () => {
       const url = `http://127.0.0.1:${server.port}`
       const [health, metrics] = await Promise.all(['health', 'metrics'].map(path => fetch(`${url}/${path}`)))
       const body = (await readUpTo(metrics.body, 16 * ANSWER_BYTES))?.toString() ?? ''

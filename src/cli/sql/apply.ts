@@ -7,8 +7,9 @@ import { type OpenTransaction, quoteName } from '../../kit/postgres/driver.ts'
 import { EXIT } from '../../kit/exit-codes.ts'
 import { ConnectionError, EnvironmentError, PipelineError } from '../../contract/plugin.ts'
 import { silentLogger } from '../../runtime/telemetry/log.ts'
-import { print, printJson } from '../output.ts'
+import { outcomeLine, print, printJson, quiet } from '../output.ts'
 import type { ApplyFlags } from '../sql.ts'
+import { reasonOf } from '../../kit/system-error.ts'
 
 interface SqlFile {
   readonly path: string
@@ -40,7 +41,8 @@ export async function applySql(paths: readonly string[], flags: ApplyFlags): Pro
       }
       await (flags.dryRun ? tx.rollback() : tx.commit())
       done.push({ file: file.path, outcome })
-      if (!flags.json) print(`${flags.dryRun ? said[outcome] : outcome.padEnd(9)}  ${file.path}\n`)
+      if (!flags.json && !(quiet() && outcome === 'unchanged'))
+        print(flags.dryRun ? `${said[outcome]}  ${file.path}\n` : outcomeLine('ok', `${outcome.padEnd(9)}  ${file.path}`))
     }
   } finally {
     await release()
@@ -49,7 +51,7 @@ export async function applySql(paths: readonly string[], flags: ApplyFlags): Pro
   return EXIT.ok
 }
 
-const said: Readonly<Record<Outcome, string>> = { applied: 'would run ', changed: 'would run again', unchanged: 'unchanged ' }
+const said: Readonly<Record<Outcome, string>> = { applied: 'would run      ', changed: 'would run again', unchanged: 'unchanged      ' }
 
 /** ms between two attempts. */
 const PAUSE = 500
@@ -163,7 +165,7 @@ function filesOf(paths: readonly string[]): SqlFile[] {
       return inside.sort().map(name => join(path, name))
     } catch (error) {
       if (error instanceof PipelineError) throw error
-      throw new PipelineError('PIPE_SETTINGS', `${path} cannot be read: ${(error as Error).message}`)
+      throw new PipelineError('PIPE_SETTINGS', `${path} cannot be read: ${reasonOf(error)}`)
     }
   })
   return files.map(path => {

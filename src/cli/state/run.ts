@@ -4,10 +4,12 @@ import { PipelineError } from '../../contract/plugin.ts'
 import { EXIT } from '../../kit/exit-codes.ts'
 import { type ExportedState, importState, type KeptState, keptState, removeState } from '../../operations/state.ts'
 import { MANIFEST_STORE } from '../../runtime/state.ts'
-import { print, printJson } from '../output.ts'
+import { print, printError, printJson } from '../output.ts'
 import { table } from '../table.ts'
 import { loadAll } from '../load.ts'
 import type { StateFlags } from '../state.ts'
+import { reasonOf } from '../../kit/system-error.ts'
+import { malformedJson } from '../../contract/json-scan.ts'
 
 export async function ls(file: string, flags: StateFlags): Promise<number> {
   return withState(file, flags, (_, kept) => {
@@ -119,7 +121,7 @@ const chosen = (kept: readonly KeptState[], { owner, lane }: StateFlags): KeptSt
 function none(all: readonly KeptState[], { owner, lane }: StateFlags): number {
   const what = `${owner === undefined ? '' : ` of ${owner}`}${lane === undefined ? '' : ` for lane ${lane}`}`
   const others = [...new Set(all.map(k => k.owner))].join(', ')
-  process.stderr.write(`there is no state${what}${others === '' ? '' : `; there is state of ${others}`}\n`)
+  printError(`there is no state${what}${others === '' ? '' : `; there is state of ${others}`}`)
   return EXIT.runtime
 }
 
@@ -139,11 +141,17 @@ const summary = ({ owner, lane, current, checkpoint, entries, steps, madeFrom }:
 })
 
 function readExport(file: string): ExportedState {
+  let text: string
   let exported: ExportedState
   try {
-    exported = JSON.parse(readFileSync(file, 'utf8')) as ExportedState
+    text = readFileSync(file, 'utf8')
   } catch (error) {
-    throw new PipelineError('PIPE_SETTINGS', `${file}: ${(error as Error).message}`)
+    throw new PipelineError('PIPE_SETTINGS', `cannot read ${file}: ${reasonOf(error)}`, { cause: error })
+  }
+  try {
+    exported = JSON.parse(text) as ExportedState
+  } catch (error) {
+    throw new PipelineError('PIPE_SETTINGS', `${file}: ${malformedJson(text, error).message}`, { cause: error })
   }
   if (exported.format !== 1 || !Array.isArray(exported.lanes))
     throw new PipelineError('PIPE_SETTINGS', `${file} is not a file written by runner state export`)

@@ -8,7 +8,7 @@ import { type Catalogue, internalTopics, loadCatalogue } from '../../operations/
 import { connectLog } from '../../operations/connection.ts'
 import { type Change, plan } from '../../operations/plan.ts'
 import { commandExit } from '../command.ts'
-import { print, printJson } from '../output.ts'
+import { outcomeLine, print, printError, printJson, usageError } from '../output.ts'
 import { table } from '../table.ts'
 import { reportProblems } from '../load.ts'
 import type { PlanFlags } from '../topics.ts'
@@ -43,11 +43,12 @@ export async function applyTopics(paths: readonly string[], flags: PlanFlags): P
     const { made, failed } = await make(done ? changes : [], driver)
     if (flags.json) printJson({ log: driver.scope, applied: done && failed.length === 0, changes: changes.map(plain), ...errorsOf(failed) })
     else print(changes.length === 0 ? `${driver.scope} matches the catalogs\n` : toTable(changes))
-    if (refused.length > 0) process.stderr.write(`nothing was changed: ${refused.map(c => `${c.subject}: ${c.note}`).join('\n')}\n`)
+    if (refused.length > 0) printError(`nothing was changed: ${refused.map(c => `${c.subject}: ${c.note}`).join('\n')}`)
     else if (unconfirmed)
-      process.stderr.write(`nothing was changed: ${taken.length} of these are permanent deletions; to make the changes, add --yes\n`)
-    else if (!flags.json && changes.length > 0) print(`${made} change(s) made in ${driver.scope}\n`)
-    for (const { change, error } of failed) process.stderr.write(`${change.subject}: ${error.message}\n`)
+      printError(`nothing was changed: ${taken.length} of these are permanent deletions; to make the changes, add --yes`)
+    else if (!flags.json && changes.length > 0)
+      print(outcomeLine(failed.length > 0 ? 'warning' : 'ok', `${made} change(s) made in ${driver.scope}`))
+    for (const { change, error } of failed) printError(`${change.subject}: ${error.message}`)
     if (failed.length > 0) return commandExit(failed[0].error)
     return done ? EXIT.ok : EXIT.verdict
   } finally {
@@ -89,8 +90,7 @@ async function load(paths: readonly string[]): Promise<Catalogue[] | number> {
   const catalogues = loaded.map(l => l.catalogue!)
   const clash = clashOf(catalogues)
   if (clash === undefined) return catalogues
-  process.stderr.write(`${clash}\n`)
-  return EXIT.config
+  return usageError(clash)
 }
 
 /** A catalog, or the internal topics of a pipeline file. */

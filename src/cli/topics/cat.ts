@@ -6,7 +6,7 @@ import { hexDump, jsonText, oneLine, printable } from '../../kit/text/printable.
 import { MAX_TIME } from '../../kit/values/time.ts'
 import { cat, type CatStart } from '../../operations/cat.ts'
 import { connectLog } from '../../operations/connection.ts'
-import { paint } from '../output.ts'
+import { paint, printWarning } from '../output.ts'
 import { timeText } from '../time-text.ts'
 import type { ConnectionFlags } from '../topics.ts'
 
@@ -26,14 +26,14 @@ export async function catTopic(topic: string, { brokers, json, from, limit, part
     let shown = 0
     for await (const record of cat(driver, { topic, from, partition })) {
       if (shown === limit) {
-        process.stderr.write(`only the first ${limit} records are shown; for more, set --limit\n`)
+        printWarning(`only the first ${limit} records are shown; for more, set --limit`)
         break
       }
       shown++
       const text = json ? jsonText(asJson(topic, record.partition, record.message)) : asText(topic, record.partition, record.message)
       await write(`${text}\n`)
     }
-    if (shown === 0) process.stderr.write(`no records in this range of ${topic}\n`)
+    if (shown === 0) printWarning(`there are no records in this range of ${topic}`)
     return EXIT.ok
   } finally {
     await release()

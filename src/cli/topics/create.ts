@@ -1,6 +1,6 @@
 import { EXIT } from '../../kit/exit-codes.ts'
 import { connectLog } from '../../operations/connection.ts'
-import { print, printJson } from '../output.ts'
+import { outcomeLine, print, printError, printJson } from '../output.ts'
 import type { CreateFlags } from '../topics.ts'
 
 /** @returns the exit code: an existing topic is an error, since its settings may differ. */
@@ -10,8 +10,8 @@ export async function createTopic(name: string, flags: CreateFlags): Promise<num
   try {
     const found = (await driver.topics()).find(t => t.name === name)
     if (found) {
-      process.stderr.write(
-        `topic ${name} exists already in ${driver.scope}, with ${found.partitions} partition(s); runner topics apply changes topics\n`,
+      printError(
+        `topic ${name} exists already in ${driver.scope}, with ${found.partitions} partition(s); runner topics apply changes topics`,
       )
       return EXIT.verdict
     }
@@ -20,9 +20,12 @@ export async function createTopic(name: string, flags: CreateFlags): Promise<num
       printJson({ log: driver.scope, created: { name, partitions: flags.partitions, replication: flags.replication ?? null, config } })
     else
       print(
-        `created topic ${name} in ${driver.scope}: ${flags.partitions} partition(s)${Object.entries(config)
-          .map(([k, v]) => `, ${k}=${v}`)
-          .join('')}\n`,
+        outcomeLine(
+          'ok',
+          `created topic ${name} in ${driver.scope}: ${flags.partitions} partition(s)${Object.entries(config)
+            .map(([k, v]) => `, ${k}=${v}`)
+            .join('')}`,
+        ),
       )
     return EXIT.ok
   } finally {

@@ -4,6 +4,7 @@ import { crc32 } from 'node:zlib'
 import { EnvironmentError, Message, type DeadLetterReader, type Origin } from '../../contract/plugin.ts'
 import { readEnvelope } from '../../kit/lines/envelope.ts'
 import { type Line, Splitter } from '../../kit/lines/splitter.ts'
+import { reasonOf } from '../../kit/system-error.ts'
 
 const CHUNK = 256 * 1024
 /** More than any broker accepts. */
@@ -33,7 +34,7 @@ export function readFileDeadLetters(path: string): DeadLetterReader {
         ;({ size } = await handle.stat())
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
-        throw new EnvironmentError(`can't read ${path}: ${(error as Error).message}`, error)
+        throw new EnvironmentError(`can't read ${path}: ${reasonOf(error)}`, error)
       }
       return size === 0 ? [] : [{ id: `${path}#${await firstLine(handle)}`, partition: 0, from: 1, to: Number.MAX_SAFE_INTEGER }]
     },

@@ -27,6 +27,7 @@ import {
   toFacts,
   type Trace,
 } from './rotation.ts'
+import { reasonOf } from '../../kit/system-error.ts'
 
 export interface FileLaneOptions extends RecordOptions {
   readonly path: string
@@ -263,11 +264,11 @@ export class FileLane {
     try {
       ;({ handle, info } = await openFile(path, options.base))
     } catch (error) {
-      const { code, message } = error as NodeJS.ErrnoException
+      const { code } = error as NodeJS.ErrnoException
       this.atEnd = true
       if (code === 'ENOENT' && options.follow) return false
       const gone = code === 'ENOENT' || code === 'ENXIO'
-      const why = code === 'ENOENT' ? 'the file does not exist' : code === 'ENXIO' ? 'it is not a regular file' : message
+      const why = code === 'ENOENT' ? 'the file does not exist' : code === 'ENXIO' ? 'it is not a regular file' : reasonOf(error)
       // Others decide what a pattern matches, and must not end the run with it.
       if (options.base !== undefined && (gone || error instanceof NotRead)) {
         if (!this.skipped) options.log.warn({ file: path, step: options.source }, `the file is skipped: ${why}`)

@@ -3,6 +3,7 @@ import type { FileHandle } from 'node:fs/promises'
 import { createGunzip, createZstdDecompress } from 'node:zlib'
 import { EnvironmentError } from '../../contract/plugin.ts'
 import { byteOrderMark, type Encoding, Transcoder } from '../../kit/lines/encoding.ts'
+import { reasonOf } from '../../kit/system-error.ts'
 
 export type Compression = 'none' | 'gzip' | 'zstd'
 
@@ -101,7 +102,7 @@ function decompressed(handle: FileHandle, path: string, kind: 'gzip' | 'zstd'): 
         done = next.done === true
         return done ? undefined : next.value
       } catch (error) {
-        throw new EnvironmentError(`can't read ${path} as ${kind}: ${(error as Error).message}`, error)
+        throw new EnvironmentError(`can't read ${path} as ${kind}: ${reasonOf(error)}`, error)
       }
     }
     async close(): Promise<void> {

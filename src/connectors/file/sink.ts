@@ -23,6 +23,7 @@ import { withKeys } from '../../kit/keys/with-keys.ts'
 import lines from '../../kit/keys/lines.schema.json' with { type: 'json' }
 import schema from './sink.schema.json' with { type: 'json' }
 import { FileWriter } from './writer.ts'
+import { reasonOf } from '../../kit/system-error.ts'
 
 export default defineSink<FileSinkConfig>({
   type: 'file',
@@ -55,7 +56,7 @@ function makeBase(folder: string): void {
   try {
     makeDirs(folder)
   } catch (error) {
-    throw new EnvironmentError(`can't create folder ${folder}: ${(error as Error).message}`, error)
+    throw new EnvironmentError(`can't create folder ${folder}: ${reasonOf(error)}`, error)
   }
 }
 

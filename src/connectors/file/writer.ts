@@ -4,6 +4,7 @@ import { type FileHandle, open, stat } from 'node:fs/promises'
 import { dirname, join, relative, sep } from 'node:path'
 import { ConnectionError, DataError, EnvironmentError, type Logger } from '../../contract/plugin.ts'
 import { makeDirs } from '../../kit/make-dirs.ts'
+import { reasonOf } from '../../kit/system-error.ts'
 
 export interface FileWriterOptions {
   readonly path: string
@@ -46,7 +47,7 @@ export class FileWriter {
       this.length = this.regular ? (await this.handle.stat()).size : 0
     } catch (error) {
       if (error instanceof DataError) throw error
-      throw new EnvironmentError(`can't write ${path}: ${(error as Error).message}`, error)
+      throw new EnvironmentError(`can't write ${path}: ${reasonOf(error)}`, error)
     }
     if (this.regular) await this.repair()
   }
@@ -90,7 +91,7 @@ export class FileWriter {
       this.torn = false
       this.length += bytes.length
     } catch (error) {
-      throw new ConnectionError(`writing ${path} failed: ${(error as Error).message}`, error)
+      throw new ConnectionError(`writing ${path} failed: ${reasonOf(error)}`, error)
     }
   }
 

@@ -11,8 +11,7 @@ const MAX_READS = 50
 
 export async function readTopicDeadLetters(config: KafkaSinkConfig, { log }: { readonly log: Logger }): Promise<DeadLetterReader> {
   const { topic } = config
-  if (topic === undefined)
-    throw new EnvironmentError(`the topic is determined by each message (${config.topic_from}): specify one with --topic`)
+  if (topic === undefined) throw new EnvironmentError(`each message determines its topic (${config.topic_from}): select one with --topic`)
   const handle = await connect(config, log)
   const { driver } = handle
   let ends = new Map<string, number>()

@@ -1,7 +1,8 @@
 /** Records in this process that the `memory` source reads and the `memory` sink writes. For tests and for programs that embed the runner. */
 import { randomUUID } from 'node:crypto'
 import { InputAccount } from '../../kit/limits.ts'
-import { DecodeError, encodeJson, type Header, type Json, keyTextOf, parseJson, PipelineError } from '../../contract/plugin.ts'
+import { encodeJson, type Header, type Json, keyTextOf, parseJson, PipelineError } from '../../contract/plugin.ts'
+import { malformedJson } from '../../contract/json-scan.ts'
 
 /** `payload` (bytes or text) or `value` (written as JSON); neither: a tombstone. */
 export interface MemoryRecord {
@@ -44,7 +45,7 @@ export class StoredRecord {
     try {
       return parseJson(this.payload.toString()) as Json
     } catch (error) {
-      throw new DecodeError(`malformed JSON: ${(error as Error).message}`, error)
+      throw malformedJson(this.payload, error)
     }
   }
 }

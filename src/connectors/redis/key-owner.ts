@@ -34,7 +34,7 @@ export class KeyOwner {
   async claim(driver: Driver, key: string): Promise<string | undefined> {
     if (this.known.has(key)) return undefined
     const problem = await foreign(driver, key, this.owner)
-    if (problem) return `key ${key} ${problem.detail}, and on_foreign_key is refuse: ${problem.fix}`
+    if (problem) return `key ${key} ${problem.detail}, and on_foreign_key does not allow this: ${problem.fix}`
     await ask(driver, ['SET', noteOf(key), this.owner])
     if (this.known.size >= MAX_KNOWN) this.known.clear()
     this.known.add(key)

@@ -41,8 +41,8 @@ export default defineSink<RedisSinkConfig>({
       return 'a write that a stalled connection delivers late takes effect after newer ones; a cluster does not reject it'
     if (leased) return undefined
     return (
-      'a write that a stalled connection delivers after the process has ended takes effect after newer ones; from a process that runs, ' +
-      'the server rejects it'
+      'if a process has ended, a write that its stalled connection delivers late takes effect after newer ones; while the process runs, ' +
+      'the server rejects such a write'
     )
   },
   preview(config) {

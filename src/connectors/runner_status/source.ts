@@ -5,6 +5,7 @@ import { defineSource, Message, type Origin, type CheckResult, type CheckContext
 import { readJson } from '../../kit/http/answer.ts'
 import { statusOfAll } from '../../kit/pipeline-status.ts'
 import schema from './source.schema.json' with { type: 'json' }
+import { reasonOf } from '../../kit/system-error.ts'
 
 /** The schema of an object with these fields. */
 function record(names: string): object {
@@ -104,7 +105,7 @@ async function ask(url: string, timeout: number, signal: AbortSignal): Promise<A
   } catch (error) {
     signal.throwIfAborted()
     const { message, cause } = error as Error
-    return [{ url, pipeline: null, status: 'unreachable', problems: [cause instanceof Error ? cause.message : message] }]
+    return [{ url, pipeline: null, status: 'unreachable', problems: [cause instanceof Error ? reasonOf(cause) : message] }]
   }
 }
 

@@ -4,6 +4,7 @@ import { ConnectionError, defineSink, EnvironmentError, type Sink } from '../../
 import { jsonLine, textLine } from '../../kit/lines/encode.ts'
 import { envelopeLine } from '../../kit/lines/envelope.ts'
 import schema from './sink.schema.json' with { type: 'json' }
+import { reasonOf } from '../../kit/system-error.ts'
 
 export default defineSink<StdoutSinkConfig>({
   type: 'stdout',
@@ -53,5 +54,5 @@ const asBuffer = (text: Buffer | string): Buffer => (typeof text === 'string' ? 
 function failure(error: Error): Error {
   const { code } = error as NodeJS.ErrnoException
   if (code === 'EPIPE' || code === 'ERR_STREAM_DESTROYED') return new EnvironmentError('standard output was closed by its reader', error)
-  return new ConnectionError(`writing to standard output failed: ${error.message}`, error)
+  return new ConnectionError(`writing to standard output failed: ${reasonOf(error)}`, error)
 }

@@ -2,6 +2,7 @@
 import type { ClientOptions, WebSocket } from 'ws'
 import { closedFailure, type TlsAdvice, TLS_KEYS, type TlsFailure } from '../../kit/tls-failure.ts'
 import type { ReconnectReason } from './counters.ts'
+import { systemReason } from '../../kit/system-error.ts'
 
 /** Bytes of pongs that the peer has not read. */
 const MAX_UNREAD = 1024 * 1024
@@ -165,5 +166,5 @@ const TLS_ADVICE: TlsAdvice = { ...TLS_KEYS, host: 'url', plain: 'write ws:// in
 /** When a host has several addresses, the combined error has no message of its own. */
 function explain(error: Error & { code?: string }): string {
   const first = error instanceof AggregateError ? (error.errors[0] as Error | undefined) : undefined
-  return error.message || first?.message || error.code || error.name
+  return systemReason(error) ?? (error.message || first?.message || error.code || error.name)
 }

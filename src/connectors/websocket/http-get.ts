@@ -5,6 +5,7 @@ import { ConnectionError } from '../../contract/plugin.ts'
 import { readUpTo } from '../../kit/http/answer.ts'
 import { type TlsAdvice, TLS_KEYS, tlsError, tlsFailure } from '../../kit/tls-failure.ts'
 import type { TlsOptions } from './tls.ts'
+import { reasonOf } from '../../kit/system-error.ts'
 
 const TLS_ADVICE: TlsAdvice = {
   ...TLS_KEYS,
@@ -51,7 +52,9 @@ export function httpGet(url: string, { headers, tls, timeout, maxSize, signal }:
       // The peer may renew its certificate, so this is retried like all failures of a snapshot.
       if (failure !== undefined) return reject(tlsError(new URL(url).host, { ...failure, lasting: false }, error))
       reject(
-        error instanceof ConnectionError ? error : new ConnectionError(timedOut ? `no answer within ${timeout} ms` : error.message, error),
+        error instanceof ConnectionError
+          ? error
+          : new ConnectionError(timedOut ? `no answer within ${timeout} ms` : reasonOf(error), error),
       )
     }
     const get = url.startsWith('https:') ? httpGetTls : httpGetPlain

@@ -150,7 +150,7 @@ export class UnhandledRecord extends Error {
             error.headline(where),
             "Correct the plugin, or add a 'dlq:' section. To reject a record on purpose, call out.fail(message, new DataError('…')).",
           ]
-        : [`step '${step}' (${at.file}:${at.line}) refused ${where}: ${error.message}`, "Add a 'dlq:' section, or correct the record."]
+        : [`step '${step}' (${at.file}:${at.line}) rejected ${where}: ${error.message}`, "Add a 'dlq:' section, or correct the record."]
     super(`${what}\n  The pipeline has no dlq for the record and stops; nothing after this record is committed. ${remedy}`, {
       cause: error,
     })

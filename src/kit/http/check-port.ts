@@ -1,6 +1,7 @@
 /** `runner check`: tests whether the process could listen, and closes the port again. */
 import { createServer } from 'node:net'
 import type { CheckResult } from '../../contract/plugin.ts'
+import { reasonOf } from '../system-error.ts'
 
 const asked = new Map<string, Promise<CheckResult>>()
 
@@ -24,7 +25,7 @@ function listen(host: string, port: number): Promise<CheckResult> {
       const fix = taken
         ? `check whether this pipeline is already running; otherwise find the process that uses the port (ss -ltnp 'sport = :${port}'), or set another port`
         : 'correct host and port'
-      resolve({ what, ok: false, detail: error.code, fix })
+      resolve({ what, ok: false, detail: reasonOf(error), fix })
     })
     server.listen(port, host, () => server.close(() => resolve({ what, ok: true, detail: 'the port is free' })))
   })

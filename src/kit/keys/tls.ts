@@ -2,6 +2,7 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import { type ConfigProblem, EnvironmentError } from '../../contract/plugin.ts'
+import { reasonOf } from '../system-error.ts'
 
 /** Paths of PEM files from the shared TLS keys; an empty text: not set. */
 export interface TlsFiles {
@@ -55,9 +56,9 @@ function read(c: TlsFiles, property: 'tls_ca' | 'tls_cert' | 'tls_key'): Buffer 
   if (path === '') return undefined
   try {
     // Reading a pipe could wait forever.
-    if (!statSync(path).isFile()) throw new Error(`${path} is not a file`)
+    if (!statSync(path).isFile()) throw new Error('it is not a file')
     return readFileSync(path)
   } catch (error) {
-    throw new EnvironmentError(`cannot read ${property}: ${(error as Error).message}`, error)
+    throw new EnvironmentError(`cannot read ${property} ${path}: ${reasonOf(error)}`, error)
   }
 }

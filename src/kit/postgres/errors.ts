@@ -1,6 +1,7 @@
 /** The meaning of PostgreSQL errors for the runner: one table, by SQLSTATE. */
 import { ConnectionError, DataError, EnvironmentError, PipelineError } from '../../contract/plugin.ts'
 import { type TlsAdvice, TLS_KEYS, tlsError, tlsFailure } from '../tls-failure.ts'
+import { systemReason } from '../system-error.ts'
 
 export const TLS_ADVICE: TlsAdvice = {
   ...TLS_KEYS,
@@ -81,7 +82,7 @@ export function classify(error: unknown, place: string): PipelineError {
     const tls = tlsFailure(error, TLS_ADVICE)
     if (tls !== undefined) return tlsError(place, tls, error)
     // Impossible names, and logins: a retry does not help.
-    const text = e.message || e.errors?.map(x => x.message).join(', ') || String(e.code ?? error)
+    const text = systemReason(error) ?? (e.message || e.errors?.map(x => x.message).join(', ') || String(e.code ?? error))
     const lasting = /SASL|password must be a string|no password|unsupported|Invalid URL/i.test(text)
     if (lasting) return new EnvironmentError(`${place}: ${text}`, error)
     return new ConnectionError(`${place}: ${text}`, error)

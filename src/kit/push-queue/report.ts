@@ -1,5 +1,6 @@
 /** Reports of a push queue: metrics, and at intervals a log line when it loses records or its disk fails. */
 import type { Counter, Logger, Metrics } from '../../contract/plugin.ts'
+import { reasonOf } from '../system-error.ts'
 
 /** Interval between two log lines, ms. */
 const INTERVAL = 60_000
@@ -48,7 +49,7 @@ export class Report {
 
   spillFailed(error: Error): void {
     this.spillErrors.inc()
-    this.warn({ error: error.message }, 'the queue cannot spill to disk')
+    this.warn({ error: reasonOf(error) }, 'the queue cannot spill to disk')
   }
 
   private warn(details: object, message: string): void {

@@ -3,10 +3,11 @@ import { readFileSync, statSync } from 'node:fs'
 import { relative } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseJson } from '../../contract/plugin.ts'
-import { elements, type JsonError } from '../../kit/text/json-scan.ts'
+import { elements, type JsonError } from '../../contract/json-scan.ts'
 import { isRecord } from '../../kit/values/records.ts'
 import { type Dialect, dialectOf, LISTS, MAPS, META, ONE } from './dialects.ts'
 import { META_SCHEMAS } from './meta-schemas.ts'
+import { reasonOf } from '../../kit/system-error.ts'
 
 export type SchemaObject = Record<string, unknown>
 export type Path = readonly (string | number)[]
@@ -273,7 +274,7 @@ export function readSchema(path: string): { schema: unknown; text: string } {
     if (found.size > MAX_FILE) throw new Error(`${path} has more than 32 MiB`)
     text = readFileSync(path, 'utf8').replace(/^\ufeff/, '')
   } catch (error) {
-    throw new Error((error as NodeJS.ErrnoException).code === 'ENOENT' ? `${path} does not exist` : (error as Error).message, {
+    throw new Error((error as NodeJS.ErrnoException).code === 'ENOENT' ? `${path} does not exist` : reasonOf(error), {
       cause: error,
     })
   }

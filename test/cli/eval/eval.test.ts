@@ -31,8 +31,8 @@ test('prints the exact result for a value, and without a value', async () => {
 test('prints a result or an error for each record, and exits with 1 after an error', async () => {
   const { stdout, stderr } = await evaluate(['a + 1', '--input', 'samples.jsonl'], 1)
   expect(stdout).toBe('2\n')
-  expect(stderr).toContain("record 2: error 'a + 1': '+' does not work on text and an integer")
-  expect(stderr).toContain("record 3: error field 'a' is missing (the record has b)")
+  expect(stderr).toContain("error: record 2: 'a + 1': '+' does not work on text and an integer")
+  expect(stderr).toContain("error: record 3: field 'a' is missing (the record has b)")
   const lines = (await evaluate(['value', '--input', '-', '--json'], 0, { stdin: '{"b":12345678901234567890}\n[1.10]' })).stdout
   expect(lines).toBe('{"record":1,"type":"dyn","result":{"b":12345678901234567890}}\n{"record":2,"type":"dyn","result":[1.10]}\n')
   expect((await evaluate(['a', '--input', 'samples.json'], 0)).stdout).toBe('1\n2\n')
@@ -42,7 +42,7 @@ test.each([
   [['nosuch(1)'], 2, "expression:1:1 CONFIG_EXPRESSION unknown function 'nosuch'"],
   [['"${SIDE}"'], 2, 'did you mean: env.SIDE'],
   [['env.NOT_SET_ANYWHERE'], 2, 'CONFIG_ENV_MISSING'],
-  [['a', '--input', 'wrong.jsonl'], 2, 'wrong.jsonl:2: not JSON'],
+  [['a', '--input', 'wrong.jsonl'], 2, 'error: wrong.jsonl:2: malformed JSON at column '],
   [['a', '--input', 'none.jsonl'], 3, 'cannot read none.jsonl'],
   [['a', '--input', '-', '--value', '1'], 2, '--input and --value'],
   [[], 2, 'needs an expression'],

@@ -242,7 +242,9 @@ describe('responses', () => {
   test('an address without a listener is an error', async () => {
     const [port] = await freePorts(1)
     const sink = sinkTo({ url: `http://127.0.0.1:${port}` })
-    await expect(sink.write([record('1', 1)], writeContext())).rejects.toThrow(`127.0.0.1:${port}: ECONNREFUSED`)
+    await expect(sink.write([record('1', 1)], writeContext())).rejects.toThrow(
+      `127.0.0.1:${port}: nothing listens on 127.0.0.1:${port} (ECONNREFUSED)`,
+    )
     expect(sink.healthy!()).not.toBe(true)
     await service(undefined, port)
     await sink.write([record('1', 1)], writeContext())

@@ -14,7 +14,7 @@ test.each(['server', 'pglite'])('each file is applied once, in order, in one tra
   const dry = await apply(['.', '--dry-run', '--json'])
   expect(JSON.parse(dry.stdout).files.map((f: { outcome: string }) => f.outcome)).toEqual(['applied', 'applied'])
   const first = await apply(['.'])
-  expect([first.code, first.stdout.replaceAll(/ +/g, ' ')]).toEqual([0, 'applied 01_table.sql\napplied 02_rows.sql\n'])
+  expect([first.code, first.stdout.replaceAll(/ +/g, ' ')]).toEqual([0, '✓ ok applied 01_table.sql\n✓ ok applied 02_rows.sql\n'])
   expect(JSON.parse((await apply(['.', '--json'])).stdout).files.map((f: { outcome: string }) => f.outcome)).toEqual([
     'unchanged',
     'unchanged',
@@ -28,7 +28,7 @@ test('a file that fails is rolled back and named', async () => {
   const failed = await runRunner(['sql', 'apply', 'a.sql', '--dsn', dsn], { cwd })
   expect([failed.code, failed.stderr]).toEqual([
     3,
-    expect.stringMatching(/^a\.sql:3: .*relation "nowhere" does not exist.*the file was rolled back/),
+    expect.stringMatching(/^error: a\.sql:3: .*relation "nowhere" does not exist.*the file was rolled back/),
   ])
   expect(await sql(dsn, "select to_regclass('x') as x")).toEqual([{ x: null }])
   expect((await runRunner(['sql', 'apply', 'missing.sql', '--dsn', dsn], { cwd })).code).toBe(2)

@@ -54,7 +54,7 @@ describe('runner trigger', () => {
     const cwd = tempDir({ 'p.yaml': PIPELINE })
     const env = { RUNNER_STATE_DIR: undefined }
     const send = (...args: string[]) => runRunner(['trigger', 'p.yaml', ...args], { cwd, env })
-    expect(await send('--data', '{"n":1}')).toMatchObject({ code: 0, stdout: 'trigger 1 for promote/trigger\n' })
+    expect(await send('--data', '{"n":1}')).toMatchObject({ code: 0, stdout: '✓ ok      trigger 1 is queued for promote/trigger\n' })
     expect(await send('--data', '{"n":2}', '--wait', '10ms')).toMatchObject({ code: 4, stderr: expect.stringContaining('is still queued') })
     const first = startRunner(['run', 'p.yaml'], { cwd, env })
     expect(await send('--data', '{"n":3}', '--wait', '20s')).toMatchObject({
@@ -85,9 +85,9 @@ describe('runner trigger', () => {
       const { code, stderr } = await runRunner(['trigger', ...args], { cwd })
       return [code, stderr.trim()]
     }
-    expect(await error('p.yaml', '--data', '{')).toEqual([2, expect.stringContaining('--data is not JSON')])
-    expect(await error('two.yaml')).toEqual([2, 'several trigger sources: write --source a or --source b'])
-    expect(await error('two.yaml', '--source', 'c')).toEqual([2, "promote has no trigger source 'c'; it has a, b"])
+    expect(await error('p.yaml', '--data', '{')).toEqual([2, expect.stringContaining('--data: malformed JSON at column 2: expected a key')])
+    expect(await error('two.yaml')).toEqual([2, 'error: several trigger sources: write --source a or --source b'])
+    expect(await error('two.yaml', '--source', 'c')).toEqual([2, "error: promote has no trigger source 'c'; it has a, b"])
     expect(await error('none.yaml')).toEqual([2, expect.stringContaining('no trigger source')])
     expect(await error('absent.yaml')).toEqual([3, expect.stringContaining('absent.yaml')])
   })

@@ -1,7 +1,7 @@
 /** JSON texts: the parser and the scanner accept the same texts as JSON.parse, and lose no digit. */
 import { DecodeError, encodeJson, ExactNumber, parseJson } from '../../../src/contract/plugin.ts'
 import { DEFAULT_DEPTH, inspect, Need } from '../../../src/contract/json.ts'
-import { elements, JsonError, TooManyElementsError } from '../../../src/kit/text/json-scan.ts'
+import { elements, JsonError, TooManyElementsError } from '../../../src/contract/json-scan.ts'
 import { jsonSpan } from '../../../src/kit/text/json-span.ts'
 import { assert, outcomeOf, type Target } from '../target.ts'
 

@@ -30,7 +30,7 @@ test('a CA, a certificate and its key are loaded, encrypted or not', () => {
 })
 
 test.each<[Partial<TlsFiles>, RegExp]>([
-  [{ tls_ca: 'none.pem' }, /^cannot read tls_ca: ENOENT.*none\.pem/],
+  [{ tls_ca: 'none.pem' }, /^cannot read tls_ca .*none\.pem: the file or its folder does not exist \(ENOENT\)$/],
   [{ tls_ca: 'notes.txt' }, /^tls_ca .*notes\.txt is not a certificate in PEM format$/],
   [{ tls_cert: 'client.key', tls_key: 'client.key' }, /^tls_cert .*client\.key is not a certificate/],
   [{ tls_cert: 'client.pem', tls_key: 'client.pem' }, /^tls_key .*client\.pem is not a private key in PEM format$/],

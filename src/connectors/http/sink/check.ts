@@ -7,6 +7,7 @@ import { tlsFailure } from '../../../kit/tls-failure.ts'
 import { TLS_ADVICE } from './tls-advice.ts'
 import { proxyOf } from '../../../kit/http/proxy.ts'
 import { hasTls, tlsOptions } from './tls-fetch.ts'
+import { reasonOf } from '../../../kit/system-error.ts'
 
 export function checkHost(config: HttpSinkConfig, { signal }: CheckContext): Promise<CheckResult[]> {
   const { url } = config
@@ -35,7 +36,7 @@ export function checkHost(config: HttpSinkConfig, { signal }: CheckContext): Pro
     socket.once('timeout', () => end(false, 'no answer within 5 s'))
     socket.once('error', (error: NodeJS.ErrnoException) => {
       const failure = secure ? tlsFailure(error, TLS_ADVICE) : undefined
-      end(false, failure?.what ?? error.code ?? error.message, failure?.fix)
+      end(false, failure?.what ?? reasonOf(error), failure?.fix)
     })
     signal.addEventListener('abort', () => end(false, 'canceled'), { once: true })
   })

@@ -7,6 +7,7 @@ import { bodyOf, idempotencyKey, type Parcel } from './parcels.ts'
 import { adviceFor, EXPECTS_TLS, meaningOf, statusesOfRecords } from './statuses.ts'
 import { TLS_ADVICE } from './tls-advice.ts'
 import { type Fetch, hasTls, tlsFetch } from './tls-fetch.ts'
+import { systemReason } from '../../../kit/system-error.ts'
 
 export interface Rejected {
   readonly index: number
@@ -169,5 +170,7 @@ function reason(error: Error, timeout: number): string {
   if (error.name === 'TimeoutError') return `no answer within ${timeout} ms`
   const cause = error.cause as (Error & { code?: string }) | undefined
   // fetch turns a 407 into an error without a code or a message.
-  return cause?.code ?? (cause?.message || 'no usable response; a possible cause is a proxy that requires a login (407)')
+  return (
+    systemReason(cause) ?? cause?.code ?? (cause?.message || 'no usable response; a possible cause is a proxy that requires a login (407)')
+  )
 }

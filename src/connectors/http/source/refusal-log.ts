@@ -27,11 +27,11 @@ export class RefusalLog {
 
   failure({ reason, message }: AuthFailure, request: IncomingMessage): void {
     this.ctx.metrics.counter('http_auth_failures_total', 'Requests answered with 401, by reason', { path: this.path, reason }).inc()
-    this.note(reason, 'request refused', { reason, detail: message }, request)
+    this.note(reason, 'request rejected', { reason, detail: message }, request)
   }
 
   gate({ reason, message }: GateRejection, request: IncomingMessage): void {
-    this.note(reason, 'request refused', { reason, detail: message }, request)
+    this.note(reason, 'request rejected', { reason, detail: message }, request)
   }
 
   replay(request: IncomingMessage): void {

@@ -2,7 +2,7 @@
 import { DataError, DecodeError, ExactNumber, type Format, type Header, Message, type Origin, parseJson } from '../../../contract/plugin.ts'
 import { getter, show } from '../../../kit/values/fields.ts'
 import { limits } from '../../../kit/limits.ts'
-import { elements, JsonError, TooManyElementsError } from '../../../kit/text/json-scan.ts'
+import { elements, JsonError, TooManyElementsError } from '../../../contract/json-scan.ts'
 
 export interface RowOptions {
   readonly format: 'json' | 'ndjson' | 'text' | 'bytes'
@@ -82,8 +82,7 @@ export function messagesOf(rows: readonly Buffer[], options: RowOptions, facts: 
       if (options.format === 'ndjson') elements(row, [], Number.POSITIVE_INFINITY, facts.depth)
       if (keyOf) key = keyBytes(keyOf(parseJson(row.toString(), facts.depth)), options.key!)
     } catch (error) {
-      failure =
-        error instanceof JsonError ? new DecodeError(`malformed JSON at column ${error.column}: ${error.message}`) : (error as Error)
+      failure = error instanceof JsonError ? new DecodeError(`malformed JSON at ${error.place}: ${error.message}`) : (error as Error)
     }
     const message = make(key)
     message.failure = failure

@@ -2,6 +2,7 @@
 import { ConnectionError, EnvironmentError, FencedError, PipelineError } from '../../../contract/plugin.ts'
 import { type TlsAdvice, TLS_KEYS, tlsError, tlsFailure } from '../../../kit/tls-failure.ts'
 import type { KafkaJSError } from './internals.ts'
+import { reasonOf } from '../../../kit/system-error.ts'
 
 /** Another producer has initialized the transactional id since. */
 export const FENCED = new Set([
@@ -82,7 +83,7 @@ export function toPipelineError(error: unknown, doing: string): PipelineError {
   const e = error as KafkaJSError
   const cause = e.errors?.[0] ?? e
   const type = typeOf(cause)
-  const text = `cannot ${doing}: ${cause?.message ?? String(cause)}${type && !cause.message.includes(type) ? ` (${type})` : ''}`
+  const text = `cannot ${doing}: ${reasonOf(cause)}${type && !cause.message.includes(type) ? ` (${type})` : ''}`
   if (FENCED.has(type)) return new FencedError(text, error)
   if (
     e.name === 'KafkaJSSASLAuthenticationError' ||

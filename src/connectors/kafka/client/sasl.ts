@@ -4,6 +4,7 @@ import { awsRegion, type ConnectionConfig } from '../connect.ts'
 import { monotonic } from '../../../kit/clock.ts'
 import { readJson } from '../../../kit/http/answer.ts'
 import { type TlsAdvice, tlsError, tlsFailure } from '../../../kit/tls-failure.ts'
+import { reasonOf } from '../../../kit/system-error.ts'
 
 export function saslOptions(c: ConnectionConfig): object {
   if (c.sasl_mechanism === 'AWS_MSK_IAM')
@@ -83,7 +84,7 @@ function clientCredentials(c: ConnectionConfig): () => Promise<{ value: string }
     } catch (error) {
       const failure = tlsFailure(error, TOKEN_TLS)
       if (failure !== undefined) throw tlsError(`cannot get a token from ${c.sasl_oauth_token_url}`, failure, error)
-      throw new ConnectionError(`cannot get a token from ${c.sasl_oauth_token_url}: ${(error as Error).message}`, error)
+      throw new ConnectionError(`cannot get a token from ${c.sasl_oauth_token_url}: ${reasonOf(error)}`, error)
     }
     if (!response.ok) {
       const text = `${c.sasl_oauth_token_url} returned no token: HTTP ${response.status}`

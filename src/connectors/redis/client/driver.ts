@@ -23,6 +23,7 @@ import { CONNECT_TIMEOUT } from './reading/protocol.ts'
 import { slotOf } from './slot.ts'
 import type { Address } from './reading/protocol.ts'
 import { subscribe } from './reading/subscribe.ts'
+import { reasonOf } from '../../../kit/system-error.ts'
 
 type Client = Redis | Cluster
 
@@ -269,5 +270,5 @@ function explain(error: Error, name: string): Error {
   if (isReply(error)) return sortError(new ReplyError(error.message), name)
   const tls = tlsFailure(error, TLS_ADVICE)
   if (tls !== undefined) return tlsError(name, tls, error)
-  return new ConnectionError(`${name}: ${error.message || 'no answer'}`, error)
+  return new ConnectionError(`${name}: ${reasonOf(error) || 'no answer'}`, error)
 }

@@ -18,6 +18,7 @@ import {
 } from '../driver.ts'
 import { classify } from '../errors.ts'
 import { ARRAYS, decode, encode } from '../types.ts'
+import { reasonOf } from '../../system-error.ts'
 
 /** @throws {EnvironmentError} when PGlite is not installed, or another process has the database open. */
 export async function openPglite(path: string): Promise<Driver> {
@@ -37,7 +38,7 @@ export async function openPglite(path: string): Promise<Driver> {
   } catch (error) {
     unlock?.()
     if (error instanceof EnvironmentError) throw error
-    throw new EnvironmentError(`cannot open the embedded PostgreSQL in ${path}: ${(error as Error).message}`, error)
+    throw new EnvironmentError(`cannot open the embedded PostgreSQL in ${path}: ${reasonOf(error)}`, error)
   }
 }
 

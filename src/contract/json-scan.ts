@@ -3,7 +3,8 @@
  * `12345678901234567890`. Works through the text without recursion, so depth costs nothing.
  */
 import { isUtf8 } from 'node:buffer'
-import { DEFAULT_DEPTH } from '../../contract/plugin.ts'
+import { DecodeError } from './errors.ts'
+import { DEFAULT_DEPTH } from './json.ts'
 
 /** The position at which a text is no longer valid JSON. */
 export class JsonError extends Error {
@@ -26,6 +27,10 @@ export class JsonError extends Error {
     }
     this.line = line
     this.column = text.toString('utf8', start, offset).length + 1
+  }
+
+  get place(): string {
+    return `${this.line === 1 ? '' : `line ${this.line}, `}column ${this.column}`
   }
 }
 
@@ -61,6 +66,17 @@ export function elements(
 ): number[] | undefined {
   if (!isUtf8(text)) throw new JsonError('not valid UTF-8', text, firstBadByte(text))
   return new Scanner(text, path, max, depth).run()
+}
+
+/** The error of a text that `JSON.parse` rejects: where it is no longer JSON, and what is expected there. */
+export function malformedJson(text: Buffer | string, cause?: unknown): DecodeError {
+  const bytes = Buffer.from(text)
+  try {
+    elements(bytes, [], Number.POSITIVE_INFINITY, Math.min(bytes.length, 1_000_000))
+  } catch (error) {
+    if (error instanceof JsonError) return new DecodeError(`malformed JSON at ${error.place}: ${error.message}`, cause)
+  }
+  return new DecodeError('malformed JSON', cause)
 }
 
 class Scanner {
@@ -169,7 +185,16 @@ class Scanner {
     else if (c === 0x74) this.word('true')
     else if (c === 0x66) this.word('false')
     else if (c === 0x6e) this.word('null')
-    else this.fail('expected a value')
+    else this.fail(this.notJson() ?? 'expected a value')
+  }
+
+  /** What is often written where a value is expected. */
+  private notJson(): string | undefined {
+    const rest = this.text.toString('latin1', this.at, this.at + 9)
+    const [word] = /^(?:NaN|-?Infinity|undefined|None|True|False)/.exec(rest) ?? []
+    if (word !== undefined) return `${word} is not a value of JSON`
+    if (rest.startsWith("'")) return 'a string needs double quotes'
+    return rest.startsWith('\xef\xbb\xbf') ? 'remove the byte order mark' : undefined
   }
 
   private string(): void {

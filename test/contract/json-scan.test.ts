@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { elements, JsonError } from '../../../src/kit/text/json-scan.ts'
+import { elements, JsonError, malformedJson } from '../../src/contract/json-scan.ts'
 
 const cut = (text: string, path?: string): string[] | undefined => {
   const bytes = Buffer.from(text)
@@ -96,4 +96,20 @@ describe('elements of an array', () => {
     }
     expect(good).toBeGreaterThan(1000)
   })
+})
+
+test.each([
+  ['{"price":', 'column 10: expected a value, but the text ends here'],
+  ['{"a":1,\n "b":NaN}', 'line 2, column 6: NaN is not a value of JSON'],
+  ["{'a':1}", 'column 2: expected a key in double quotes'],
+  ["['a']", 'column 2: a string needs double quotes'],
+  ['\ufeff{}', 'column 1: remove the byte order mark'],
+  ['ERROR 502', 'column 1: expected a value'],
+  ['{"a":"x', 'column 8: the string is not terminated, but the text ends here'],
+  ['', 'column 1: expected a value, but the text ends here'],
+])('%j: the error has the position and the reason, and no text of the parser', (text, expected) => {
+  const cause = new Error('of the parser')
+  const error = malformedJson(text, cause)
+  expect([error.message, error.cause]).toEqual([`malformed JSON at ${expected}`, cause])
+  expect(() => JSON.parse(text)).toThrow()
 })
