@@ -12,7 +12,7 @@ test('a pipeline that stops is reported while the others continue', async () => 
     cwd: tempDir({ 'a.yaml': ENDLESS, 'b.yaml': file('stops', 'missing.jsonl') }),
     env,
   })
-  await runner.line(/"pipeline":"stops".*missing.jsonl/, 60_000)
+  await runner.line(/"level":"error".*missing.jsonl/, 60_000)
   runner.kill('SIGTERM')
   await runner.exit(3)
   expect(runner.stderr).toContain('"pipeline":"endless"')
