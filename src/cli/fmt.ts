@@ -4,6 +4,7 @@ import type { Command } from 'commander'
 import { EnvironmentError } from '../contract/plugin.ts'
 import { EXIT } from '../kit/exit-codes.ts'
 import { runCommand } from './command.ts'
+import { note, outcomeLine, print, printError, printJson } from './output.ts'
 
 interface FmtFlags {
   readonly check?: boolean
@@ -70,14 +71,13 @@ export async function fmt(paths: readonly string[], { check = false, json = fals
   }
   const changed = outcomes.filter(o => o.status === 'formatted')
   const refused = outcomes.filter(o => o.status === 'refused')
-  if (json)
-    process.stdout.write(`${JSON.stringify({ ok: refused.length === 0 && !(check && changed.length > 0), files: outcomes }, null, 2)}\n`)
+  if (json) printJson({ ok: refused.length === 0 && !(check && changed.length > 0), files: outcomes })
   else {
     for (const { file } of changed)
-      if (file !== STANDARD_INPUT || check)
-        process.stdout.write(`${file}: ${check ? 'not formatted; run: runner fmt' : 'formatted'}${check ? ` ${file}` : ''}\n`)
+      if (check) print(outcomeLine('failed', `${file} is not formatted; run: runner fmt ${file}`))
+      else if (file !== STANDARD_INPUT) note(outcomeLine('ok', `${file}: formatted`))
   }
-  for (const { file, reason } of refused) process.stderr.write(`${file}:1:1 is left as it is: ${reason}\n`)
+  for (const { file, reason } of refused) printError(`${file}:1:1 is left as it is: ${reason}`)
   if (invalid.length > 0) return await (await import('./load.ts')).reportProblems(invalid)
   if (refused.length > 0) return EXIT.runtime
   return check && changed.length > 0 ? EXIT.verdict : EXIT.ok

@@ -5,6 +5,7 @@ import type { Command } from 'commander'
 import { EnvironmentError } from '../contract/plugin.ts'
 import { EXIT } from '../kit/exit-codes.ts'
 import { runCommand } from './command.ts'
+import { note, outcomeLine, printError, printWarning, usageError } from './output.ts'
 
 /** Asks one question, and repeats it until `problem` finds nothing. */
 export type Ask = (question: string, fallback: string, problem: (answer: string) => string | undefined) => Promise<string>
@@ -37,13 +38,13 @@ export async function create(words: readonly string[], ask: Ask | undefined = te
   let [file, flow] = words
   if (file === 'plugin') return await plugin(words.slice(1))
   if (flow === undefined) {
-    if (!ask) return wrong('name the file and the flow: runner new bars.yaml kafka/bars/kafka')
+    if (!ask) return usageError('name the file and the flow: runner new bars.yaml kafka/bars/kafka')
     const { SOURCES, TRANSFORMS, SINKS } = await import('./new/steps.ts')
     const oneOf = (steps: Readonly<Record<string, string>>) => (word: string) =>
       Object.hasOwn(steps, word) ? undefined : `write one of ${Object.keys(steps).join(', ')}`
     file ??= await ask('file', 'pipeline.yaml', name => fileProblem(name))
     const problem = fileProblem(file)
-    if (problem !== undefined) return wrong(problem)
+    if (problem !== undefined) return usageError(problem)
     const list = (steps: object): string => Object.keys(steps).join(', ')
     const source = await ask(`source (${list(SOURCES)})`, 'kafka', oneOf(SOURCES))
     const transforms = await ask(`transforms, separated by / (${list(TRANSFORMS)})`, '', text =>
@@ -57,28 +58,28 @@ export async function create(words: readonly string[], ask: Ask | undefined = te
     flow = [source, ...transforms.split('/').filter(w => w !== ''), sink].join('/')
   }
   const problem = fileProblem(file)
-  if (problem !== undefined) return wrong(problem)
+  if (problem !== undefined) return usageError(problem)
   const plan = planOf(nameOf(file), flow)
-  if (typeof plan === 'string') return wrong(plan)
+  if (typeof plan === 'string') return usageError(plan)
   const { pipelineText, testText, variablesOf } = await import('./new/compose.ts')
   const text = pipelineText(plan)
   const code = await write({ [file]: text, [testOf(file)]: testText(plan) }, file)
   if (code !== EXIT.ok) return code
   addVariables(join(dirname(file), '.env.example'), variablesOf(plan, text))
-  process.stdout.write(`\nnext:\n  runner test ${file}\n  runner explain ${file}\n  runner run ${file}\n`)
+  note(`\nnext:\n  runner test ${file}\n  runner explain ${file}\n  runner run ${file}\n`)
   return EXIT.ok
 }
 
 async function plugin([kind, name, ...rest]: readonly string[]): Promise<number> {
   if (kind !== 'transform')
-    return wrong(
+    return usageError(
       'runner new plugin writes transforms: runner new plugin transform ema; for sources and sinks, copy one of examples/plugins',
     )
   if (name === undefined || rest.length > 0 || !/^[a-z][a-z0-9_]*$/.test(name))
-    return wrong('name the plugin with lowercase letters, digits and _: runner new plugin transform ema')
+    return usageError('name the plugin with lowercase letters, digits and _: runner new plugin transform ema')
   const { pluginFiles } = await import('./new/plugin.ts')
   const code = await write(pluginFiles(name), `${name}.yaml`)
-  if (code === EXIT.ok) process.stdout.write(`\nnext:\n  runner test ${name}.yaml\n  echo '{"price": 200}' | runner run ${name}.yaml\n`)
+  if (code === EXIT.ok) note(`\nnext:\n  runner test ${name}.yaml\n  echo '{"price": 200}' | runner run ${name}.yaml\n`)
   return code
 }
 
@@ -87,14 +88,9 @@ const testOf = (file: string): string => file.replace(/\.ya?ml$/, '.test.yaml')
 const fileProblem = (file: string): string | undefined =>
   /\.ya?ml$/.test(file) && !/\.test\.ya?ml$/.test(file) ? undefined : `'${file}' is not a pipeline file: end it in .yaml`
 
-function wrong(message: string): number {
-  process.stderr.write(`${message}\n`)
-  return EXIT.config
-}
-
 /** Writes all files or none, and completes the test with the outputs of the pipeline. @returns the exit code */
 async function write(files: Readonly<Record<string, string>>, pipeline: string): Promise<number> {
-  for (const path of Object.keys(files)) if (existsSync(path)) return wrong(`${path} exists: name another file, or delete it`)
+  for (const path of Object.keys(files)) if (existsSync(path)) return usageError(`${path} exists: name another file, or delete it`)
   const written: string[] = []
   try {
     for (const [path, text] of Object.entries(files)) {
@@ -109,7 +105,7 @@ async function write(files: Readonly<Record<string, string>>, pipeline: string):
     if (error instanceof EnvironmentError) throw error
     throw new EnvironmentError(`cannot create the files: ${(error as Error).message}`, error)
   }
-  for (const path of written) process.stdout.write(`created ${path}\n`)
+  for (const path of written) note(outcomeLine('ok', `created ${path}`))
   return EXIT.ok
 }
 
@@ -140,10 +136,10 @@ async function complete(pipeline: string): Promise<number> {
   const failures = [...result.problems.map(p => p.message), ...result.results.flatMap(r => r.failures)]
   if (failures.length === 0 && result.results.length > 0) {
     if (/^ *(outputs: \[\]|dead_letters:)$/m.test(readFileSync(test, 'utf8')))
-      process.stderr.write(`${test}: not all sample records get through the steps; change the records or the steps\n`)
+      printWarning(`${test}: not all sample records get through the steps; change the records or the steps`)
     return EXIT.ok
   }
-  process.stderr.write(`${JSON.stringify(failures)}\n`)
+  for (const failure of failures) printError(JSON.stringify(failure))
   return EXIT.runtime
 }
 
@@ -156,7 +152,7 @@ function addVariables(path: string, lines: readonly string[]): void {
   const missing = lines.filter(line => !set.has(/\w+(?==)/.exec(line)![0]))
   if (missing.length === 0) return
   writeFileSync(path, `${before}${before.endsWith('\n') ? '' : '\n'}${missing.join('\n')}\n`)
-  process.stdout.write(`${known ? 'added variables to' : 'created'} ${path}\n`)
+  note(outcomeLine('ok', `${known ? 'added variables to' : 'created'} ${path}`))
 }
 
 /** Closes when the command ends; ctrl-c and ctrl-d end it. */

@@ -89,9 +89,9 @@ describe('command', () => {
   test('writes, --check and --json', async () => {
     const dir = tempDir({ 'a.yaml': 'a:   1\n', 'b.yaml': 'a: 1\n', 'c.yaml': 'a: [\n' })
     const [a, b, c] = ['a', 'b', 'c'].map(name => join(dir, `${name}.yaml`))
-    expect(await run([a, b], { check: true })).toEqual({ code: 4, out: `${a}: not formatted; run: runner fmt ${a}\n` })
+    expect(await run([a, b], { check: true })).toEqual({ code: 4, out: `✗ FAILED  ${a} is not formatted; run: runner fmt ${a}\n` })
     expect(readFileSync(a, 'utf8')).toBe('a:   1\n')
-    expect(await run([a, b])).toEqual({ code: 0, out: `${a}: formatted\n` })
+    expect(await run([a, b])).toEqual({ code: 0, out: `✓ ok      ${a}: formatted\n` })
     expect(readFileSync(a, 'utf8')).toBe('a: 1\n')
     expect(await run([a, b], { check: true })).toEqual({ code: 0, out: '' })
     writeFileSync(a, 'a:  1\n')

@@ -52,12 +52,21 @@ describe('files', () => {
 
   test('sample records that do not get through are reported', async () => {
     const dir = tempDir()
-    // Bars have no price.
-    expect(await made([join(dir, 'a.yaml'), 'kafka/bars/filter/stdout'])).toEqual({
+    // A window of bars is still open at the end.
+    expect(await made([join(dir, 'a.yaml'), 'kafka/bars/window/stdout'])).toEqual({
       code: 0,
       out: expect.stringContaining('not all sample records get through'),
     })
     expect((await made([join(dir, 'b.yaml'), 'kafka/filter/bars/stdout'])).out).not.toContain('sample records')
+  })
+
+  test('steps after bars, window and map use the fields that are there', async () => {
+    const dir = tempDir()
+    const flow = 'stdin/window/filter/map/dedupe/postgres'
+    expect(await made([join(dir, 'a.yaml'), flow])).toMatchObject({ code: 0 })
+    const text = readFileSync(join(dir, 'a.yaml'), 'utf8')
+    for (const part of ['high > 0', 'notional: high * count', '"[key, start]"', 'columns: [key, high, notional, start]'])
+      expect(text).toContain(part)
   })
 
   test('an existing file is not changed, and nothing else is created', async () => {
@@ -65,7 +74,7 @@ describe('files', () => {
     const file = join(dir, 'a.yaml')
     expect(await made([file, 'kafka/stdout'])).toEqual({
       code: 2,
-      out: `${join(dir, 'a.test.yaml')} exists: name another file, or delete it\n`,
+      out: `error: ${join(dir, 'a.test.yaml')} exists: name another file, or delete it\n`,
     })
     expect(readdirSync(dir)).toEqual(['a.test.yaml'])
   })
@@ -106,6 +115,6 @@ describe('files', () => {
     const cwd = tempDir()
     const runner = startRunner(['new', 'plugin', 'transform', 'ema'], { cwd })
     await runner.exit(0)
-    expect(runner.stdout).toContain('created ema.ts\ncreated ema.schema.json\ncreated ema.yaml\ncreated ema.test.yaml\n')
+    for (const file of ['ema.ts', 'ema.schema.json', 'ema.yaml', 'ema.test.yaml']) expect(runner.stdout).toContain(`created ${file}\n`)
   })
 })

@@ -1,7 +1,7 @@
 /** The files of a new pipeline: the pipeline, its test, and the variables it reads. */
 import { suggest } from '../../kit/text/suggest.ts'
 import { formatYaml } from '../fmt/format.ts'
-import { COLUMNS, SAMPLE_COLUMNS, SERVERS, SINKS, SOURCES, TRANSFORMS } from './steps.ts'
+import { COLUMNS, RENAMED, SAMPLE_COLUMNS, SERVERS, SINKS, SOURCES, TRANSFORMS } from './steps.ts'
 
 export interface Plan {
   readonly name: string
@@ -33,8 +33,7 @@ export function problemOf(kind: string, steps: Readonly<Record<string, string>>,
 
 export function pipelineText(plan: Plan): string {
   const { name, source, transforms, sink } = plan
-  const shape = transforms.findLast(t => Object.hasOwn(COLUMNS, t))
-  const columns = shape === undefined ? SAMPLE_COLUMNS : COLUMNS[shape]
+  const { steps, columns } = stepsOf(transforms)
   const fill = (text: string): string => text.replace('COLUMNS', columns).replaceAll('PREFIX', prefixOf(name)).replaceAll('NAME', name)
   const exact = source === 'kafka' && sink === 'kafka'
   const lines = [
@@ -45,7 +44,7 @@ export function pipelineText(plan: Plan): string {
     ...(transforms.some(t => KEYED.has(t)) && source === 'kafka'
       ? ['    keyed_by: symbol # the field that the producer uses as the key of its records']
       : []),
-    ...(transforms.length > 0 ? ['transforms:', ...transforms.map(t => `  - ${fill(TRANSFORMS[t]).replace(/^\{ (.*) \}$/, '$1')}`)] : []),
+    ...(transforms.length > 0 ? ['transforms:', ...steps.map(text => `  - ${fill(text).replace(/^\{ (.*) \}$/, '$1')}`)] : []),
     'sinks:',
     `  - ${fill(SINKS[sink]).replace(/^\{ (.*) \}$/, '$1')}`,
     '# Records that cannot be processed, with the reason.',
@@ -55,6 +54,21 @@ export function pipelineText(plan: Plan): string {
     ...(exact ? ['delivery: exactly_once # outputs, state and offsets commit in one transaction'] : []),
   ]
   return formatYaml(`${lines.join('\n')}\n`)
+}
+
+/** The transforms with the fields that the records have there, and the columns of their result. */
+function stepsOf(transforms: readonly string[]): { steps: string[]; columns: string } {
+  let names: Readonly<Record<string, string>> = {}
+  let columns = SAMPLE_COLUMNS
+  const rename = (text: string): string => text.replaceAll(/\b(id|symbol|price|volume|ts)\b/g, name => names[name] ?? name)
+  const steps = transforms.map(transform => {
+    const text = rename(TRANSFORMS[transform])
+    if (Object.hasOwn(COLUMNS, transform)) columns = transform === 'map' ? rename(COLUMNS.map) : COLUMNS[transform]
+    const after = RENAMED[transform] ?? {}
+    names = { ...names, ...Object.fromEntries(Object.entries(after).map(([name, now]) => [name, transform === 'map' ? rename(now) : now])) }
+    return text
+  })
+  return { steps, columns }
 }
 
 /** Steps with a result per key: all records of a key must be on one lane. */

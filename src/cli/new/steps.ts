@@ -43,6 +43,12 @@ export const COLUMNS: Readonly<Record<string, string>> = {
   map: '[symbol, price, notional, ts]',
   window: '[key, start, end, count, high]',
 }
+/** After such a step, the fields that take the place of those of the sample. */
+export const RENAMED: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  bars: { id: 'start', price: 'close', ts: 'start' },
+  map: { id: 'ts', volume: 'notional' },
+  window: { id: 'start', symbol: 'key', price: 'high', volume: 'count', ts: 'start' },
+}
 export const SAMPLE_COLUMNS = '[id, symbol, price, volume, ts]'
 
 /** Variables that steps of a system read, with their meaning. */
