@@ -229,10 +229,23 @@ const packageOf = (specifier: string): string => specifier.split('/', specifier.
 const unpublished = (path: string): string =>
   `is TypeScript in node_modules (${path}), which Node does not run: the package must publish JavaScript`
 
+const PACKAGE_ERRORS: Readonly<Record<string, string>> = {
+  ERR_PACKAGE_PATH_NOT_EXPORTED:
+    'is installed, but `exports` of its package.json does not contain it: write an entry that the package exports',
+  ERR_INVALID_PACKAGE_CONFIG: 'is installed, but its package.json is not valid: install it again',
+  ERR_INVALID_PACKAGE_TARGET: 'is installed, but `exports` of its package.json leads out of the package: report this to its authors',
+  ERR_UNSUPPORTED_DIR_IMPORT: 'is a folder of a package: write the path of a file in it',
+  ERR_INVALID_MODULE_SPECIFIER: 'is not a name of a package or a path of a file',
+}
+
 function readable(error: unknown, base: string): Error {
   const { code, message } = error as NodeJS.ErrnoException
   if (code === undefined) return error as Error
-  return new Error(`does not load: ${message.split('\n')[0].replaceAll(`${pathToFileURL(base).href}/`, '')}`, { cause: error })
+  const own = PACKAGE_ERRORS[code]
+  return new Error(
+    own === undefined ? `does not load: ${message.split('\n')[0].replaceAll(`${pathToFileURL(base).href}/`, '')}` : `${own} (${code})`,
+    { cause: error },
+  )
 }
 
 /** Suggests the same file with the other extension. */

@@ -3,6 +3,7 @@
  * Renames the free names of the tree (see `FIELD`), so it runs once per tree, before the type check.
  */
 import { ExactNumber, isJsonNumber } from '../contract/plugin.ts'
+import { patternReason } from '../kit/text/pattern-reason.ts'
 import { suggest } from '../kit/text/suggest.ts'
 import { type CelNode, type Comprehension, FIELD, META, VALUE } from './cel.ts'
 import { expanded, parse } from './environment.ts'
@@ -283,7 +284,7 @@ function regex(node: CelNode, out: Analysis): void {
   try {
     pattern(argument.args)
   } catch (error) {
-    report(out, argument, `not a regular expression: ${(error as Error).message.replace(/^error parsing regexp: /, '')}`)
+    report(out, argument, `not a regular expression: ${patternReason(error)}`)
   }
 }
 

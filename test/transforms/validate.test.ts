@@ -195,7 +195,7 @@ describe('check', () => {
         'schema/$ref: https://example.com/a.json is not fetched from the network; save the schema beside the pipeline and add `references: { "https://example.com/a.json": ./a.json }` to this step',
       ],
     ],
-    ['an invalid pattern', { schema: { pattern: '(' } }, ['schema/pattern: not a regular expression: missing closing )']],
+    ['an invalid pattern', { schema: { pattern: '(' } }, ['schema/pattern: not a regular expression: a ( is not closed: (']],
     ['no file', { schema_file: '/nowhere/x.json' }, ['schema_file: /nowhere/x.json does not exist']],
   ])('%s', (_, config, expected) => {
     expect(check(config)).toEqual(expected)

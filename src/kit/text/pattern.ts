@@ -3,6 +3,7 @@
  * pipeline. Patterns that RE2 cannot execute, or would execute differently, are rejected.
  */
 import { RE2JS } from 're2js'
+import { patternReason } from './pattern-reason.ts'
 
 /** RE2 cannot run the pattern; the message shows what to write. */
 export class PatternError extends Error {}
@@ -56,7 +57,7 @@ function compile(source: string, advice: Advice): RE2JS {
   try {
     return RE2JS.compile(translated)
   } catch (error) {
-    throw new PatternError(`not a regular expression: ${(error as { error?: string }).error ?? (error as Error).message}`)
+    throw new PatternError(`not a regular expression: ${patternReason(error)}`)
   }
 }
 

@@ -100,7 +100,7 @@ describe('rejects patterns that would backtrack or differ in meaning, with a rep
     ['(?m)^a', /^\(\?m\) is not supported/],
     ['[b-a]', /out of order/],
     ['[a', /\[ without \]/],
-    ['(a', /missing closing/],
+    ['(a', /a \( is not closed/],
     ['a**', /./],
     ['\\p{Emoji}', /the property Emoji is not supported/],
     ['a\\', /ends with a backslash/],

@@ -50,7 +50,7 @@ export function decompress(codec: number, data: Buffer): Buffer {
   } catch (error) {
     if (error instanceof TooLargeError || (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE')
       throw new DecodeError(`the batch has ${data.length} bytes and decompresses to more than ${max}; raise limits.batch to read it`, error)
-    throw new DecodeError(`the batch's compressed data is damaged: ${(error as Error).message}`, error)
+    throw new DecodeError(`the compressed data of the batch is damaged (${Object.keys(codecIds)[codec]})`, error)
   }
 }
 

@@ -157,7 +157,8 @@ export class SetReader {
         return
       }
     } catch (error) {
-      const failure = error instanceof DecodeError ? error : new DecodeError(`the batch is malformed: ${(error as Error).message}`, error)
+      const failure =
+        error instanceof DecodeError ? error : new DecodeError('the batch is malformed: its lengths and its bytes do not agree', error)
       const offset = Math.max(batch.baseOffset, this.nextOffset)
       while (messages.length > 0 && messages[messages.length - 1].offset >= offset) messages.pop()
       const broken = Message.fromRecord(
