@@ -1,4 +1,5 @@
 /** kafkajs' `sasl` object from our settings. */
+import { addSecret } from '../../../kit/text/secrets.ts'
 import { ConnectionError, EnvironmentError } from '../../../contract/plugin.ts'
 import { awsRegion, type ConnectionConfig } from '../connect.ts'
 import { monotonic } from '../../../kit/clock.ts'
@@ -52,7 +53,11 @@ const bearer =
 
 const msk = (c: ConnectionConfig) => async (): Promise<{ value: string }> => {
   const { awsCredentials, mskToken } = await import('./aws.ts')
-  return { value: mskToken(awsRegion(c), awsCredentials(c), Date.now()) }
+  const credentials = awsCredentials(c)
+  const value = mskToken(awsRegion(c), credentials, Date.now())
+  // They need not come from a setting, so nothing else masks them.
+  for (const secret of [credentials.secret, credentials.session, value]) if (secret) addSecret(secret)
+  return { value }
 }
 
 /** Uses Node's fetch; the TLS settings apply to the brokers only. */
