@@ -71,7 +71,9 @@ export async function fmt(paths: readonly string[], { check = false, json = fals
   const changed = outcomes.filter(o => o.status === 'formatted')
   const refused = outcomes.filter(o => o.status === 'refused')
   if (json)
-    process.stdout.write(`${JSON.stringify({ ok: refused.length === 0 && !(check && changed.length > 0), files: outcomes }, null, 2)}\n`)
+    process.stdout.write(
+      `${JSON.stringify({ ok: invalid.length === 0 && refused.length === 0 && !(check && changed.length > 0), files: outcomes }, null, 2)}\n`,
+    )
   else {
     for (const { file } of changed)
       if (file !== STANDARD_INPUT || check)
