@@ -71,7 +71,7 @@ export async function fmt(paths: readonly string[], { check = false, json = fals
   }
   const changed = outcomes.filter(o => o.status === 'formatted')
   const refused = outcomes.filter(o => o.status === 'refused')
-  if (json) printJson({ ok: refused.length === 0 && !(check && changed.length > 0), files: outcomes })
+  if (json) printJson({ ok: invalid.length === 0 && refused.length === 0 && !(check && changed.length > 0), files: outcomes })
   else {
     for (const { file } of changed)
       if (check) print(outcomeLine('failed', `${file} is not formatted; run: runner fmt ${file}`))

@@ -120,7 +120,7 @@ function judgeBehind(link: Step, key: Parts, grouping: Parts): Pick<LaneKeyFindi
 function holds(source: Step, grouping: Parts): 'together' | 'spread' | 'unknown' {
   if (source.keyedBy !== undefined) {
     const declared = keyParts(source.keyedBy, READ.origin)
-    // Changes made by a plugin are unknown: the declaration is trusted, and the runtime monitors it.
+    // Changes made by a plugin are unknown: the declaration is trusted.
     if (grouping === undefined || declared === undefined) return 'together'
     if (isWithin(declared, grouping)) return 'together'
   } else if (grouping === undefined) return 'unknown'

@@ -1235,7 +1235,7 @@ export interface BarsConfig {
    */
   allowed_lateness: number
   /**
-   * If a lane is at its end and silent for this long, event time advances with the wall clock, so that the last bar also closes. `0s`: never. In ms.
+   * If a lane is at its end and silent for this long, event time advances by the time that has passed, so that the last bar also closes. `0s`: never. In ms.
    */
   idle_timeout: number
   /**
@@ -1888,7 +1888,7 @@ export interface ThrottleConfig {
    */
   max_future: number
   /**
-   * With `keep: last`: if a lane is at its end and silent for this long, event time advances with the wall clock. `0s`: never. In ms.
+   * With `keep: last`: if a lane is at its end and silent for this long, event time advances by the time that has passed. `0s`: never. In ms.
    */
   idle_timeout: number
   /**
@@ -2039,7 +2039,7 @@ export interface WindowConfig {
    */
   allowed_lateness: number
   /**
-   * If a lane is at its end and silent for this long, event time advances with the wall clock, so that the last window also closes. `0s`: never. In ms.
+   * If a lane is at its end and silent for this long, event time advances by the time that has passed, so that the last window also closes. `0s`: never. In ms.
    */
   idle_timeout: number
   /**

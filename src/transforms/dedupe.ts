@@ -23,6 +23,7 @@ import { keyJson, renewKeys } from '../kit/values/key.ts'
 
 export default defineTransform<DedupeConfig>({
   type: 'dedupe',
+  varies: ({ time }, { datedByRead }) => (datedByRead && time === undefined ? 'forgets keys by the time of reading (set time)' : undefined),
   schema: withKeys(schema, eventTime),
   stateful: true,
   groupsBy: c => c.key,

@@ -106,6 +106,7 @@ describe('command', () => {
         ],
       },
     ])
+    expect(await run([c], { json: true })).toEqual({ code: 2, out: expect.stringContaining('"ok": false') })
     const wrong = await run([c, join(dir, 'none.yaml')])
     expect(wrong).toEqual({ code: 3, out: expect.stringContaining(`${c}:`) })
   })

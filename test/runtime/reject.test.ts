@@ -308,7 +308,7 @@ test.each([false, true])('a rejection that can no longer be reported needs a dlq
   d.submit(1, -2, -3)
   d.end()
   if (dlq) await ended
-  else await expect(ended).rejects.toThrow(/step 't0' .* refused desk offset 1: -2 is negative/)
+  else await expect(ended).rejects.toThrow(/step 't0' .* rejected desk offset 1: -2 is negative/)
   expect(d.journal.at(-1)).toBe(dlq ? 'commit 3' : 'refuse 1,2')
 })
 

@@ -257,7 +257,7 @@ describe('a pipeline that stops', () => {
 
   it('fails the test, unless the test expects it', async () => {
     expect(await one(input, strict)).toMatchObject([
-      { kind: 'error', what: 'error', text: expect.stringMatching(/the pipeline stopped: step 'sum'.*refused ticks\/0 offset 1/s) },
+      { kind: 'error', what: 'error', text: expect.stringMatching(/the pipeline stopped: step 'sum'.*rejected ticks\/0 offset 1/s) },
     ])
     expect(await one(`${input}    expect: { stops: "Add a 'dlq:' section", outputs: [] }`, strict)).toEqual([])
     expect(await one(`${input}    expect: { stops: other, outputs: [] }`, strict)).toMatchObject([
