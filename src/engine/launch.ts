@@ -220,18 +220,20 @@ function prepare(pipeline: Pipeline, { log, range, dryRun, fresh, untilIdle }: L
   return new PipelineRun(built, { clock: systemClock, log, untilIdle, endAt })
 }
 
+/** Folders of embedded servers and of stored responses. */
+export function localPaths({ sources, transforms, sinks, dlq }: Pick<Pipeline, 'sources' | 'transforms' | 'sinks' | 'dlq'>): string[] {
+  return [...sources, ...transforms, ...sinks, ...(dlq ? [dlq] : [])].flatMap(({ config }) => {
+    const { brokers, url, dsn, remember } = (config ?? {}) as Record<'brokers' | 'url' | 'dsn' | 'remember', unknown>
+    const embedded = /^(?:embedded|pglite)(?::(.*))?$/.exec(String(brokers ?? url ?? dsn))
+    if (embedded) return [embedded[1] || inStateDir('')]
+    return remember === 'disk' ? [inStateDir('')] : []
+  })
+}
+
 /** Warns if local state is on a network file system: it is in SQLite files, whose locks work there on one machine at most. */
 function warnOfNetwork(runs: readonly PipelineRun[], log: Logger): void {
-  const paths = new Set<string>()
-  for (const { built } of runs) {
-    if (built.sources.some(s => s.alone)) paths.add(inStateDir(''))
-    for (const { config } of [...built.pipeline.sources, ...built.pipeline.sinks]) {
-      const { brokers, url } = (config ?? {}) as { brokers?: unknown; url?: unknown }
-      const embedded = /^embedded(?::(.*))?$/.exec(String(brokers ?? url))
-      if (embedded) paths.add(embedded[1] || inStateDir(''))
-    }
-  }
-  for (const path of paths) {
+  const paths = runs.flatMap(({ built }) => [...(built.sources.some(s => s.alone) ? [inStateDir('')] : []), ...localPaths(built.pipeline)])
+  for (const path of new Set(paths)) {
     const kind = networkFileSystem(resolve(path))
     if (kind !== undefined)
       log.warn(

@@ -94,10 +94,10 @@ describe('runner test', () => {
   it('exits with an error if there are no tests to run', () => {
     write('demo.yaml', PIPELINE)
     write('demo.test.yaml', TESTS)
-    expect(runner(['test', 'gone'])).toMatchObject({ code: 3, err: 'gone does not exist\n' })
-    expect(runner(['test', '--filter', 'gone'])).toMatchObject({ code: 2, err: "no test has a name with 'gone' in it\n" })
+    expect(runner(['test', 'gone'])).toMatchObject({ code: 3, err: 'error: gone does not exist\n' })
+    expect(runner(['test', '--filter', 'gone'])).toMatchObject({ code: 2, err: "error: no test has a name with 'gone' in it\n" })
     rmSync(join(dir, 'demo.test.yaml'))
-    expect(runner(['test'])).toMatchObject({ code: 2, err: '. has no tests: they are in files named *.test.yaml\n' })
+    expect(runner(['test'])).toMatchObject({ code: 2, err: 'error: . has no tests: they are in files named *.test.yaml\n' })
     expect(runner(['test', '--repeat', '0']).code).toBe(2)
   })
 })
