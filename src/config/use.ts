@@ -29,6 +29,8 @@ const TYPES = ['string', 'number', 'boolean', 'list', 'map'] as const
 /** Sharing is for a few lines; more than this is a loop or a bomb. */
 const MAX_USES = 200
 const MAX_NESTED = 8
+/** Values that all uses together may insert, as for aliases. */
+const MAX_VALUES = 10_000
 
 const SECTIONS = ['sources', 'transforms', 'sinks']
 
@@ -55,6 +57,9 @@ class Expander {
   private readonly root: MapNode
   private readonly options: UseOptions
   private uses = 0
+  private values = 0
+  /** By path; each file is parsed once. */
+  private readonly files = new Map<string, { source: SourceText; root: TreeNode | undefined }>()
 
   constructor(root: MapNode, options: UseOptions) {
     this.root = root
@@ -127,19 +132,18 @@ class Expander {
     if (depthOf(from) >= MAX_NESTED) return fail(`${name} is used inside more than ${MAX_NESTED} others; does it use itself?`)
     if (++this.uses > MAX_USES) return fail(`a pipeline can use other parts at most ${MAX_USES} times`)
     const folder = from.use === undefined ? at.folder : dirname(from.file)
-    const shared = file === undefined ? textOf(from) : await this.read(resolve(folder, file), from, file, fail)
-    if (typeof shared === 'object' && 'kind' in shared) return shared
-    const source = new SourceText(shared.file, shared.text)
-    const parameters = new Map<string, { type: string; value: TreeNode }>()
-    source.use = { at: span, parameters }
-    const root = parseText(source, problems)
-    if (root === undefined) return unknown(span)
-    const entry = root.kind === 'map' ? root.entries.get(name) : undefined
-    if (!entry) {
-      const names = root.kind === 'map' ? [...root.entries.keys()] : []
+    const shared = file === undefined ? this.parsed(`#${from.file}`, from) : await this.read(resolve(folder, file), span, file, fail)
+    if (shared?.root === undefined) return unknown(span)
+    const names = shared.root.kind === 'map' ? [...shared.root.entries.keys()] : []
+    const entry = shared.root.kind === 'map' ? shared.root.entries.get(name) : undefined
+    if (!entry)
       return fail(`${file ?? 'this file'} has no ${name}${names.length > 0 ? `; it has ${names.join(', ')}` : ''}`, near(name, names, file))
-    }
-    const body = this.bind(entry.value, given, span, path, parameters)
+    const parameters = new Map<string, { type: string; value: TreeNode }>()
+    const source = new SourceText(shared.source.file, shared.source.text)
+    source.use = { at: span, parameters }
+    const copy = this.copy(entry.value, source)
+    if (copy === undefined) return fail(`all uses of a pipeline together insert at most ${MAX_VALUES} values`)
+    const body = this.bind(copy, given, span, path, parameters)
     if (body === undefined) return unknown(span)
     const found = replaceParameters(body, parameters, path, problems)
     if (found.kind === 'map') return { ...found, entries: new Map([...found.entries, ...rest.entries]) }
@@ -150,19 +154,62 @@ class Expander {
     return found
   }
 
+  /** @returns undefined if the file cannot be read (reported) */
   private async read(
     path: string,
-    from: SourceText,
+    at: Span,
     file: string,
     fail: (message: string) => TreeNode,
-  ): Promise<{ file: string; text: string } | TreeNode> {
-    if (this.options.confined && !isWithin(this.options.base, path))
-      return fail(`${file} is outside the folder of the pipeline and is not read with --no-plugins`)
-    const shown = isAbsolute(from.file) ? path : relative('', path)
+  ): Promise<{ source: SourceText; root: TreeNode | undefined } | undefined> {
+    if (this.options.confined && !isWithin(this.options.base, path)) {
+      fail(`${file} is outside the folder of the pipeline and is not read with --no-plugins`)
+      return undefined
+    }
+    const known = this.files.get(path)
+    if (known) return known
     let why = ''
     const text = await readText(path, { add: (_code, _span, _path, message) => void (why = message) } as Problems)
-    if (text === undefined) return fail(why.replace(path, file))
-    return { file: shown, text: text.replace(/^\uFEFF/, '') }
+    if (text === undefined) {
+      fail(why.replace(path, file))
+      return undefined
+    }
+    const shown = isAbsolute(at.source.file) ? path : relative('', path)
+    return this.parsed(path, new SourceText(shown, text.replace(/^\uFEFF/, '')), at)
+  }
+
+  /** @param at the first use of another file, for its YAML errors */
+  private parsed(key: string, { file, text }: SourceText, at?: Span): { source: SourceText; root: TreeNode | undefined } {
+    let parsed = this.files.get(key)
+    if (!parsed) {
+      const source = new SourceText(file, text)
+      if (at) source.use = { at, parameters: new Map() }
+      parsed = { source, root: parseText(source, this.options.problems) }
+      this.files.set(key, parsed)
+    }
+    return parsed
+  }
+
+  /** The tree in a text of its own; undefined beyond the limit. */
+  private copy(node: TreeNode, source: SourceText): TreeNode | undefined {
+    if (++this.values > MAX_VALUES) return undefined
+    const span = { ...node.span, source }
+    if (node.kind === 'scalar') return { ...node, span }
+    if (node.kind === 'seq') {
+      const items: TreeNode[] = []
+      for (const item of node.items) {
+        const copied = this.copy(item, source)
+        if (copied === undefined) return undefined
+        items.push(copied)
+      }
+      return { ...node, span, items }
+    }
+    const entries = new Map<string, MapEntry>()
+    for (const [key, entry] of node.entries) {
+      const value = this.copy(entry.value, source)
+      if (value === undefined) return undefined
+      entries.set(key, { key: { ...entry.key, source }, value })
+    }
+    return { ...node, span, entries }
   }
 
   /** Values of the parameters by name. @returns the part of the shared node to use */
@@ -277,8 +324,6 @@ function typeOf(node: TreeNode): string {
 
 /** The type of a value from a variable is checked where it is used. */
 const isVariable = (node: TreeNode): boolean => node.kind === 'scalar' && typeof node.value === 'string' && node.value.includes('${')
-
-const textOf = ({ file, text }: SourceText): { file: string; text: string } => ({ file, text })
 
 const near = (name: string, names: readonly string[], file: string | undefined): string | undefined => {
   const other = suggest(name, names)

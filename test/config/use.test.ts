@@ -161,6 +161,19 @@ test('explain --resolved prints one file that means the same', async () => {
   expect(toYaml(variable.pipeline.tree!)).toContain('> decimal(env.?ABOVE.orValue("1"))')
 })
 
+test('YAML errors of a shared file are reported once, with the first use', async () => {
+  const { shown } = await load(file('[{ use: ./shared.yaml#a }, { use: ./shared.yaml#a }]'), {}, 'a: [{ filter: x > 1 }\nb: 1\n')
+  expect(shown).toEqual([expect.stringMatching(/^shared.yaml:1:4 CONFIG_YAML .* \(used by p.yaml:3:21\)$/)])
+})
+
+test('uses that multiply end at a limit', async () => {
+  const big = `[${Array.from({ length: 1000 }, (_, i) => `{ filter: a > ${i} }`).join(', ')}]`
+  const { shown } = await load(file(`[${'{ use: "#x-big" }, '.repeat(150)}{ filter: a > 1 }]`, `x-big: ${big}\n`))
+  expect(new Set(shown.map(line => line.replace(/^\S+ /, '')))).toEqual(
+    new Set(['CONFIG_USE all uses of a pipeline together insert at most 10000 values']),
+  )
+})
+
 test('with --no-plugins, a use cannot read files outside the folder of the pipeline', async () => {
   const outside = tempDir({ 'secret.yaml': 'a: [{ filter: hunter2 > }]' })
   const { shown } = await load(file(`[{ use: ${outside}/secret.yaml#a }]`), { noPlugins: true })
