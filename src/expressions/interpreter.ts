@@ -65,8 +65,8 @@ function metaOf(message: Message): Map<string, unknown> {
       ),
     ],
   ])
-  if (message.origin?.topic !== undefined) meta.set('topic', message.origin.topic)
-  if (message.origin?.partition !== undefined) meta.set('partition', message.origin.partition)
+  const { topic, partition, source, lane } = message.origin ?? {}
+  for (const [name, value] of Object.entries({ topic, partition, source, lane })) if (value !== undefined) meta.set(name, value)
   return meta
 }
 

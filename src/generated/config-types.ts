@@ -1402,7 +1402,7 @@ export interface EnvelopeConfig {
  */
 export interface FilterConfig {
   /**
-   * CEL expression over the record: its fields by name, the whole record as `value`, and `meta` (key, time, topic, partition, offset, headers).
+   * CEL expression over the record: its fields by name, the whole record as `value`, and `meta` (key, time, topic, partition, offset, headers, source, lane).
    */
   condition: string
 }

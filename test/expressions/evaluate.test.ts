@@ -91,6 +91,7 @@ describe('results', () => {
     ['meta.time', 1000],
     ['meta.topic + "/" + string(meta.partition)', 'ticks/2'],
     ['meta.offset', 5],
+    ['meta.source + " " + meta.lane', 'ticks ticks/2'],
     ['meta.headers.h', 'last'],
     // A failing side does not matter when the other one decides, in either order.
     ['missing > 1 || ok', true],

@@ -3,7 +3,7 @@
 import library0 from 'ajv/dist/runtime/ucs2length.js'
 import { FORMATS } from '../../config/formats.ts'
 
-export const fingerprint = '876b7db-650'
+export const fingerprint = 'f66917b4-664'
 export const validate = validate0;
 export default validate0;
 const schema0 = {"type":"object","additionalProperties":false,"required":["condition"],"properties":{"condition":{"type":"string","minLength":1,"format":"expression"}}};
