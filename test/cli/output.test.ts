@@ -130,7 +130,7 @@ test('commands print errors with the functions of output.ts', () => {
     .filter(file => file.endsWith('.ts') && readFileSync(join(folder, file), 'utf8').includes('process.stderr.write('))
     .sort()
   // Problems of a file start with their position; the names of variables and the type of an expression are not errors.
-  expect(own).toEqual(['env-file.ts', 'eval.ts', 'fmt.ts', 'load.ts', 'new.ts', 'output.ts'])
+  expect(own).toEqual(['env-file.ts', 'eval.ts', 'load.ts', 'output.ts'])
 })
 
 test('--verbose prints the stack and the causes of an error', async () => {
