@@ -3,6 +3,7 @@
  * not `public`. One list for the process, used by everything that prints: logs, problems, reports, status pages, headers of dead letters.
  */
 
+/** Printed instead of a secret. */
 export const MASK = '***'
 
 /** A shorter value is masked only where its setting is shown: replacing every `on` would make logs unreadable. */
