@@ -71,3 +71,70 @@ test.each([
   expect(found).toContain('127.0.0.1')
   expect(found).not.toMatch(CANARY)
 })
+
+/** Of the pipeline whose settings come from the variables, in every command that loads it; most fail, because no peer can be reached. */
+test('every other command', { timeout: 240_000 }, async () => {
+  const cwd = tempDir({
+    'in.jsonl': '{"a":1}\n',
+    'p.yaml': `name:   p
+description: "\${TAG}"
+sources:
+  - kafka: { topics: [t], group: g, brokers: "127.0.0.1:1", security_protocol: SASL_PLAINTEXT, sasl_username: u, sasl_password: "\${SASL}" }
+  - trigger: {}
+transforms:
+  - filter: a != env.TAG
+  - lookup: { query: "select id, n from t where id = any($keys)", key: a, as: row, dsn: "\${DSN}" }
+sinks:
+  - postgres: { dsn: "\${DSN}", table: t, columns: [a] }
+  - redis: { url: "\${REDIS}", list: l }
+  - ${hook(500)}
+dlq: { kafka: { topic: dead, brokers: "127.0.0.1:1", security_protocol: SASL_PLAINTEXT, sasl_username: u, sasl_password: "\${SASL}" } }
+`,
+    'wrong.yaml': `name: w\nsources: [{ kafka: { topcs: ["\${TAG}"], sasl_password: "\${SASL}" } }]\nsinks: [{ redis: { url: "\${REDIS}", lst: "\${TAG}" } }]\n`,
+    'p.test.yaml': `tests:
+  - name: one
+    env: ${JSON.stringify(env)}
+    steps:
+      - input: { kafka: [{ topic: t, value: { a: x } }] }
+    stubs: { lookup: [{ key: x, row: { id: x, n: 1 } }] }
+    expect: { outputs: { redis: [{ value: { a: y } }] } }
+`,
+    '0001.sql': 'select 1;\n',
+  })
+  const kafka = ['--brokers', '127.0.0.1:1']
+  const commands = [
+    ['validate', 'p.yaml', 'wrong.yaml'],
+    ...['json', 'sarif', 'github'].map(format => ['validate', 'p.yaml', 'wrong.yaml', '--format', format]),
+    ...['text', 'mermaid', 'json'].map(format => ['explain', 'p.yaml', '--format', format, '-v']),
+    ['explain', 'p.yaml', '--resolved'],
+    ['test', 'p.yaml', '-v'],
+    ['types', 'p.yaml'],
+    ['fmt', '--check', 'p.yaml', 'wrong.yaml'],
+    ['schema', 'p.yaml'],
+    ['trigger', 'p.yaml', '--data', '{}'],
+    ['lag', 'p.yaml', '-v'],
+    ['offsets', 'show', 'p.yaml', '-v'],
+    ['offsets', 'reset', 'p.yaml', '--to-earliest'],
+    ...['ls', 'show', 'export', 'rm'].map(sub => ['state', sub, 'p.yaml', '-v']),
+    ['dlq', 'ls', 'p.yaml', '-v'],
+    ['dlq', 'replay', 'p.yaml', '--to', 'source', '-v'],
+    ['topics', 'list', ...kafka],
+    ['topics', 'cat', 't', ...kafka],
+    ['sql', 'apply', '0001.sql', '--dsn', env.DSN],
+    ['smoke', ...kafka],
+  ]
+  const runs = await Promise.all(
+    [0, 1].map(async half => {
+      const texts: [string, string][] = []
+      for (const args of commands.filter((_, i) => i % 2 === half)) {
+        const { stdout, stderr } = await runRunner(args, { cwd, env, timeoutMs: 60_000 })
+        texts.push([args.join(' '), `${stdout}\n${stderr}`])
+      }
+      return texts
+    }),
+  )
+  for (const [command, text] of runs.flat()) {
+    expect(text.trim(), `${command} prints nothing`).not.toBe('')
+    expect(text, command).not.toMatch(CANARY)
+  }
+})
