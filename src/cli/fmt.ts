@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { EnvironmentError } from '../contract/plugin.ts'
 import { EXIT } from '../kit/exit-codes.ts'
+import { reasonOf } from '../kit/system-error.ts'
 import { runCommand } from './command.ts'
 import { note, outcomeLine, print, printError, printJson } from './output.ts'
 
@@ -87,6 +88,6 @@ async function save(file: string, text: string): Promise<void> {
   try {
     await writeFile(file, text)
   } catch (error) {
-    throw new EnvironmentError(`cannot write ${file}: ${(error as Error).message}`, error)
+    throw new EnvironmentError(`cannot write ${file}: ${reasonOf(error)}`, error)
   }
 }

@@ -4,6 +4,7 @@ import { basename, dirname, join } from 'node:path'
 import type { Command } from 'commander'
 import { EnvironmentError } from '../contract/plugin.ts'
 import { EXIT } from '../kit/exit-codes.ts'
+import { reasonOf } from '../kit/system-error.ts'
 import { runCommand } from './command.ts'
 import { note, outcomeLine, printError, printWarning, usageError } from './output.ts'
 
@@ -34,17 +35,17 @@ Examples:
 
 /** @param ask on a terminal. @returns the exit code */
 export async function create(words: readonly string[], ask: Ask | undefined = terminal()): Promise<number> {
-  const { planOf } = await import('./new/compose.ts')
+  const { pipelineText, planOf, testText, variablesOf } = await import('./new/compose.ts')
   let [file, flow] = words
   if (file === 'plugin') return await plugin(words.slice(1))
+  const problem = file === undefined ? undefined : fileProblem(file)
+  if (problem !== undefined) return usageError(problem)
   if (flow === undefined) {
     if (!ask) return usageError('name the file and the flow: runner new bars.yaml kafka/bars/kafka')
     const { SOURCES, TRANSFORMS, SINKS } = await import('./new/steps.ts')
     const oneOf = (steps: Readonly<Record<string, string>>) => (word: string) =>
       Object.hasOwn(steps, word) ? undefined : `write one of ${Object.keys(steps).join(', ')}`
-    file ??= await ask('file', 'pipeline.yaml', name => fileProblem(name))
-    const problem = fileProblem(file)
-    if (problem !== undefined) return usageError(problem)
+    file ??= await ask('file', 'pipeline.yaml', fileProblem)
     const list = (steps: object): string => Object.keys(steps).join(', ')
     const source = await ask(`source (${list(SOURCES)})`, 'kafka', oneOf(SOURCES))
     const transforms = await ask(`transforms, separated by / (${list(TRANSFORMS)})`, '', text =>
@@ -57,11 +58,8 @@ export async function create(words: readonly string[], ask: Ask | undefined = te
     const sink = await ask(`sink (${list(SINKS)})`, 'stdout', oneOf(SINKS))
     flow = [source, ...transforms.split('/').filter(w => w !== ''), sink].join('/')
   }
-  const problem = fileProblem(file)
-  if (problem !== undefined) return usageError(problem)
   const plan = planOf(nameOf(file), flow)
   if (typeof plan === 'string') return usageError(plan)
-  const { pipelineText, testText, variablesOf } = await import('./new/compose.ts')
   const text = pipelineText(plan)
   const code = await write({ [file]: text, [testOf(file)]: testText(plan) }, file)
   if (code !== EXIT.ok) return code
@@ -103,7 +101,7 @@ async function write(files: Readonly<Record<string, string>>, pipeline: string):
   } catch (error) {
     for (const path of written) rmSync(path)
     if (error instanceof EnvironmentError) throw error
-    throw new EnvironmentError(`cannot create the files: ${(error as Error).message}`, error)
+    throw new EnvironmentError(`cannot create the files: ${reasonOf(error)}`, error)
   }
   for (const path of written) note(outcomeLine('ok', `created ${path}`))
   return EXIT.ok

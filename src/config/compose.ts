@@ -68,7 +68,7 @@ function stepSchema(step: Mutable, plugins: readonly DescribedPlugin[]): Mutable
 }
 
 function pluginSchema({ schema, type }: DescribedPlugin, id: string): Mutable {
-  const { $schema: _, $id: __, shorthand, proxy: ____, title: ___, ...rest } = schema as Mutable
+  const { $schema: _, $id: __, shorthand, title: ___, ...rest } = schema as Mutable
   const map = editorSchema(rest, `#/$defs/${id}`) as Mutable
   const { description } = map
   // `stdout:` without a value is an empty map.

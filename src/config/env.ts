@@ -27,46 +27,54 @@ export interface Replaced {
   readonly errors: readonly EnvError[]
 }
 
+/** Replaces parts of a template, and records which part of the result comes from where. */
+export class TextPieces {
+  text = ''
+  readonly pieces: Substitution['pieces'][number][] = []
+
+  /** @param value text for `start` to `end` of the template. @param variable the reference that it replaces */
+  push(value: string, start: number, end: number, variable?: string, outside = false): void {
+    if (start === end) return
+    const at = this.text.length
+    this.pieces.push({ start, end, at, to: at + value.length, variable, ...(outside ? { outside: true } : {}) })
+    this.text += value
+  }
+}
+
 /** @param base base folder of `file:` paths. @returns undefined if the text has no references */
 export function substitute(template: string, env: Env, base: string): Replaced | undefined {
   if (!template.includes('${')) return undefined
-  const pieces: { start: number; end: number; at: number; to: number; variable?: string; outside?: true }[] = []
   const errors: EnvError[] = []
-  let text = ''
+  const out = new TextPieces()
   let replaced = false
-  const push = (value: string, start: number, end: number, variable?: string, outside = false): void => {
-    if (start === end) return
-    pieces.push({ start, end, at: text.length, to: text.length + value.length, variable, ...(outside ? { outside: true } : {}) })
-    text += value
-  }
   let i = 0
   while (i < template.length) {
     const open = template.indexOf('${', i)
     if (open < 0) break
     if (template[open - 1] === '$' && open > i) {
-      push(template.slice(i, open - 1), i, open - 1)
-      push('${', open - 1, open + 2, '$')
+      out.push(template.slice(i, open - 1), i, open - 1)
+      out.push('${', open - 1, open + 2, '$')
       i = open + 2
       continue
     }
-    push(template.slice(i, open), i, open)
+    out.push(template.slice(i, open), i, open)
     const close = template.indexOf('}', open)
     const end = close < 0 ? template.length : close + 1
     const result = close < 0 ? syntax(open, end, '${ is not closed') : reference(template.slice(open + 2, close), open, end, env, base)
-    if ('text' in result) push(result.text, open, end, template.slice(open, end), result.outside)
+    if ('text' in result) out.push(result.text, open, end, template.slice(open, end), result.outside)
     else {
       errors.push(result)
-      push('', open, end, template.slice(open, end))
+      out.push('', open, end, template.slice(open, end))
     }
     replaced = true
     i = end
   }
-  push(template.slice(i), i, template.length)
+  out.push(template.slice(i), i, template.length)
   // `$${` alone is an escape, not a reference: the value stays a string.
   return {
-    text,
+    text: out.text,
     errors,
-    substitution: { template, pieces, unresolved: errors.length > 0, outside: replaced && pieces.some(p => p.outside) },
+    substitution: { template, pieces: out.pieces, unresolved: errors.length > 0, outside: replaced && out.pieces.some(p => p.outside) },
   }
 }
 

@@ -17,7 +17,7 @@ import { Problems } from './problems.ts'
 import { readText } from './read.ts'
 import { Registry } from './registry.ts'
 import { applySet } from './set.ts'
-import { checkStep, type CheckedStep } from './steps.ts'
+import { checkStep, type CheckedStep, isTyped } from './steps.ts'
 import { type MapNode, type Path, SourceText, type TreeNode, valueSpan } from './tree.ts'
 import { consumerGroupOf, isOneShot } from './traits.ts'
 import { bindVariables } from './variables.ts'
@@ -166,15 +166,13 @@ async function loadTree(source: SourceText, written: TreeNode, problems: Problem
   checkPorts(steps, names, froms, problems)
   await checkEndpoints(root, [...names.values()], problems)
   checkListeners(root, value, problems)
+  const foreign = new Set<Plugin>(registry.loaded)
   if (options.onFlow || steps.some(isTyped)) {
     const { checkTypes } = await import('./flow/check.ts')
-    const foreign = new Set<unknown>(registry.loaded)
     const flow = await checkTypes({ steps, names, froms, root, value, foreign, base: options.samples ? base : undefined }, problems)
     options.onFlow?.(flow)
   }
-  const pipeline = problems.empty
-    ? { ...assemble(source.file, value, steps, names, froms, new Set(registry.loaded)), defaults, tree: parsed }
-    : undefined
+  const pipeline = problems.empty ? { ...assemble(source.file, value, steps, names, froms, foreign), defaults, tree: parsed } : undefined
   if (complete && options.forDlq !== true) checkSources(steps, root, problems)
   if (value?.delivery === 'exactly_once') checkDelivery(pipeline ? partsOf(pipeline) : soundParts(steps, names), root, problems)
   if (pipeline) {
@@ -183,16 +181,6 @@ async function loadTree(source: SourceText, written: TreeNode, problems: Problem
   }
   return problems.empty ? { pipeline, problems: problems.list() } : { problems: problems.list() }
 }
-
-/** Steps that show what is in the records that they emit. */
-const TYPED = ['generate', 'postgres', 'schedule', 'validate', 'map', 'window', 'group', 'envelope', 'unnest', 'lookup', 'sql']
-
-/** Without such a step, nothing is known, and no code is loaded to check it. */
-const isTyped = ({ type, plugin, node, config }: CheckedStep): boolean =>
-  TYPED.includes(type) ||
-  node.entries.has('samples') ||
-  (plugin as SourcePlugin).outputSchema !== undefined ||
-  (config as { columns?: unknown; format?: unknown } | undefined)?.columns !== undefined
 
 /** All steps of the file, valid or not. */
 const stepCount = (root: MapNode): number =>

@@ -1,5 +1,5 @@
 /** Checks one step of a section: its plugin and its common keys. */
-import type { Plugin } from '../contract/plugin.ts'
+import type { Plugin, SourcePlugin } from '../contract/plugin.ts'
 import type { Kind, Registry } from './registry.ts'
 import type { Schema } from './schema.ts'
 import { checkConfig, type CheckedConfig, type ConfigContext } from './step-config.ts'
@@ -165,3 +165,13 @@ function reportStrangers(
   }
   return misplaced
 }
+
+/** Steps that show what is in the records that they emit. */
+const TYPED = ['generate', 'postgres', 'schedule', 'validate', 'map', 'window', 'group', 'envelope', 'unnest', 'lookup', 'sql']
+
+/** Without such a step, nothing is known, and no code is loaded to check it. */
+export const isTyped = ({ type, plugin, node, config }: CheckedStep): boolean =>
+  TYPED.includes(type) ||
+  node.entries.has('samples') ||
+  (plugin as SourcePlugin).outputSchema !== undefined ||
+  (config as { columns?: unknown } | undefined)?.columns !== undefined

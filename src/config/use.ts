@@ -5,6 +5,7 @@
  */
 import { dirname, isAbsolute, relative, resolve } from 'node:path'
 import { realpathSync } from 'node:fs'
+import { TextPieces } from './env.ts'
 import { parseText } from './parse.ts'
 import type { Problems } from './problems.ts'
 import { readText } from './read.ts'
@@ -18,13 +19,12 @@ import {
   type ScalarNode,
   SourceText,
   type Span,
-  type Substitution,
   toValue,
   type TreeNode,
   valueSpan,
 } from './tree.ts'
 
-const REFERENCE = /^((?:\.{0,2}\/|\w[\w-]*\/)?[^#\s]+\.ya?ml)?#([A-Za-z_][\w-]*)$/
+const REFERENCE = /^([^#\s]+\.ya?ml)?#([A-Za-z_][\w-]*)$/
 const TYPES = ['string', 'number', 'boolean', 'list', 'map'] as const
 /** Sharing is for a few lines; more than this is a loop or a bomb. */
 const MAX_USES = 200
@@ -97,8 +97,8 @@ class Expander {
     if (node.kind !== 'map') return node
     const used = node.entries.has('use') ? await this.use(node, at, inList ? 'a step or a list of steps' : 'settings') : node
     if (used.kind === 'seq') return this.steps(used, at)
-    if (used !== node && used.kind === 'map' && used.entries.has('use')) return this.step(used, at, inList)
     if (used.kind !== 'map') return used
+    if (used.entries.has('use')) return this.step(used, at, inList)
     const entries = new Map<string, MapEntry>()
     for (const [key, entry] of used.entries)
       entries.set(key, { ...entry, value: await this.settings(entry.value, { ...at, path: [...at.path, key] }) })
@@ -109,8 +109,7 @@ class Expander {
     const reference = node.kind === 'map' && node.entries.get('use')?.value
     // Another value is a key of the plugin, such as a field of `map`.
     if (!reference || reference.kind !== 'scalar' || !REFERENCE.test(String(reference.value))) return node
-    const used = await this.use(node, at, 'settings')
-    return used === node ? node : this.settings(used, at)
+    return this.settings(await this.use(node as MapNode, at, 'settings'), at)
   }
 
   /** The used node with the other keys of `node`; `unknown` after a problem. */
@@ -141,8 +140,9 @@ class Expander {
     const parameters = new Map<string, { type: string; value: TreeNode }>()
     const source = new SourceText(shared.source.file, shared.source.text)
     source.use = { at: span, parameters }
-    const copy = this.copy(entry.value, source)
-    if (copy === undefined) return fail(`all uses of a pipeline together insert at most ${MAX_VALUES} values`)
+    // Checked before and after, so that at most one copy is larger.
+    const copy = this.values > MAX_VALUES ? undefined : this.copy(entry.value, source)
+    if (copy === undefined || this.values > MAX_VALUES) return fail(`all uses of a pipeline together insert at most ${MAX_VALUES} values`)
     const body = this.bind(copy, given, span, path, parameters)
     if (body === undefined) return unknown(span)
     const found = replaceParameters(body, parameters, path, problems)
@@ -189,27 +189,17 @@ class Expander {
     return parsed
   }
 
-  /** The tree in a text of its own; undefined beyond the limit. */
-  private copy(node: TreeNode, source: SourceText): TreeNode | undefined {
-    if (++this.values > MAX_VALUES) return undefined
+  /** The tree in a text of its own. */
+  private copy(node: TreeNode, source: SourceText): TreeNode {
+    this.values++
     const span = { ...node.span, source }
     if (node.kind === 'scalar') return { ...node, span }
-    if (node.kind === 'seq') {
-      const items: TreeNode[] = []
-      for (const item of node.items) {
-        const copied = this.copy(item, source)
-        if (copied === undefined) return undefined
-        items.push(copied)
-      }
-      return { ...node, span, items }
-    }
-    const entries = new Map<string, MapEntry>()
-    for (const [key, entry] of node.entries) {
-      const value = this.copy(entry.value, source)
-      if (value === undefined) return undefined
-      entries.set(key, { key: { ...entry.key, source }, value })
-    }
-    return { ...node, span, entries }
+    if (node.kind === 'seq') return { ...node, span, items: node.items.map(item => this.copy(item, source)) }
+    const entries = [...node.entries].map(([k, e]): [string, MapEntry] => [
+      k,
+      { key: { ...e.key, source }, value: this.copy(e.value, source) },
+    ])
+    return { ...node, span, entries: new Map(entries) }
   }
 
   /** Values of the parameters by name. @returns the part of the shared node to use */
@@ -276,13 +266,8 @@ function replaceParameters(node: TreeNode, parameters: Parameters, path: Path, p
     }
   if (typeof node.value !== 'string' || !node.value.includes('${param.')) return node
   const template = node.value
-  const pieces: Substitution['pieces'][number][] = []
-  let text = ''
+  const out = new TextPieces()
   let from = 0
-  const push = (piece: string, start: number, end: number, variable?: string): void => {
-    if (start < end) pieces.push({ start, end, at: text.length, to: text.length + piece.length, variable })
-    text += piece
-  }
   for (const match of template.matchAll(/(?<!\$)\$\{param\.([\w-]*)\}/g)) {
     const [all, name] = match
     const value = parameters.get(name)?.value
@@ -297,12 +282,16 @@ function replaceParameters(node: TreeNode, parameters: Parameters, path: Path, p
       problems.add('CONFIG_USE', span, path, `the parameter ${name} is a ${typeOf(value)}, which cannot be part of a text`)
       return unknown(node.span)
     }
-    push(template.slice(from, match.index), from, match.index)
-    push(String(value.value), match.index, match.index + all.length, all)
+    out.push(template.slice(from, match.index), from, match.index)
+    out.push(String(value.value), match.index, match.index + all.length, all)
     from = match.index + all.length
   }
-  push(template.slice(from), from, template.length)
-  return { ...node, value: text, substitution: { template, pieces, unresolved: false, outside: false } } satisfies ScalarNode
+  out.push(template.slice(from), from, template.length)
+  return {
+    ...node,
+    value: out.text,
+    substitution: { template, pieces: out.pieces, unresolved: false, outside: false },
+  } satisfies ScalarNode
 }
 
 /** A value with a reported problem, so that nothing else is reported about it. */

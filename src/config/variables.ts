@@ -4,7 +4,7 @@
  */
 import { addSecret } from '../kit/text/secrets.ts'
 import { suggest } from '../kit/text/suggest.ts'
-import { type Env, resolveTree } from './env.ts'
+import { type Env, resolveTree, TextPieces } from './env.ts'
 import type { Problems } from './problems.ts'
 import { spanInScalar } from './scalar.ts'
 import { itemSchema, propertySchema, type Schema, views } from './schema.ts'
@@ -50,44 +50,42 @@ function bind(node: ScalarNode, path: Path, binding: Binding): ScalarNode {
   const { substitution } = node
   if (substitution !== undefined) return isWhole(substitution) ? node : refuse(node, substitution, path, binding)
   const template = node.value as string
-  const pieces: Substitution['pieces'][number][] = []
-  let text = ''
+  const out = new TextPieces()
   let from = 0
   let unresolved = false
-  const push = (value: string, start: number, end: number, variable?: string, outside = variable !== undefined): void => {
-    if (start === end) return
-    pieces.push({ start, end, at: text.length, to: text.length + value.length, variable, ...(outside ? { outside: true } : {}) })
-    text += value
-  }
   for (const match of template.matchAll(TOKEN)) {
     const [all, optional, name, parameter] = match
     const parameters = node.span.source.use?.parameters
     // Without parameters, it is a field of the record.
     const isParameter = parameter !== undefined && parameters !== undefined && parameters.size > 0
     if (name === undefined && !isParameter) continue
-    push(template.slice(from, match.index), from, match.index)
+    out.push(template.slice(from, match.index), from, match.index)
     from = match.index + all.length
     if (isParameter) {
       const given = parameters.get(parameter)
       if (given === undefined) noParameter(parameter, parameters, node, path, match.index, from, binding.problems)
       const literal = given && literalOf(parameter, given, path, binding)
       unresolved ||= literal === undefined
-      push(literal?.text ?? 'null', match.index, from, all, literal?.outside)
+      out.push(literal?.text ?? 'null', match.index, from, all, literal?.outside === true)
       continue
     }
     const value = binding.env[name]
     if (value !== undefined) addSecret(value)
     // As with `:-`, an empty variable counts as not set.
-    if (optional !== undefined) push(value ? `optional.of(${JSON.stringify(value)})` : 'optional.none()', match.index, from, all)
+    if (optional !== undefined) out.push(value ? `optional.of(${JSON.stringify(value)})` : 'optional.none()', match.index, from, all, true)
     else {
-      push(JSON.stringify(value ?? ''), match.index, from, all)
+      out.push(JSON.stringify(value ?? ''), match.index, from, all, true)
       if (value === undefined) unresolved = true
       if (value === undefined && !binding.lenient) missing(name, node, path, match.index, from, binding)
     }
   }
-  if (pieces.length === 0) return node
-  push(template.slice(from), from, template.length)
-  return { ...node, value: text, substitution: { template, pieces, unresolved, outside: pieces.some(piece => piece.outside) } }
+  if (out.pieces.length === 0) return node
+  out.push(template.slice(from), from, template.length)
+  return {
+    ...node,
+    value: out.text,
+    substitution: { template, pieces: out.pieces, unresolved, outside: out.pieces.some(piece => piece.outside) },
+  }
 }
 
 /** The value of a parameter as a literal of the language: it cannot change the expression. */
@@ -157,15 +155,14 @@ function refuse(node: ScalarNode, substitution: Substitution, path: Path, { prob
   const [first, ...others] = pieces.filter(isReference)
   const spanOf = ({ start, end }: typeof first): Span =>
     spanInScalar({ ...node, value: template, substitution: undefined }, start, end) ?? node.span
+  const [what, instead] = first.variable!.startsWith('${param.') ? ['parameter', 'param'] : ['variable', 'env']
   // The problem below replaces those of missing variables.
   for (const piece of [first, ...others]) problems.withdraw('CONFIG_ENV_MISSING', spanOf(piece))
   problems.add(
     'CONFIG_EXPRESSION',
     spanOf(first),
     path,
-    first.variable!.startsWith('${param.')
-      ? `${first.variable} would insert the parameter as code; to use its value in an expression, write param.NAME`
-      : `${first.variable} would insert the variable as code; to use its value in an expression, write env.NAME`,
+    `${first.variable} would insert the ${what} as code; to use its value in an expression, write ${instead}.NAME`,
     template.includes('${file:') ? undefined : modern(template),
   )
   return { ...node, substitution: { ...substitution, unresolved: true } }

@@ -286,6 +286,9 @@ export function keyTextOf(bytes: Buffer): string {
   return text.includes('\ufffd') && !isUtf8(bytes) ? `\ufffd0x${bytes.toString('hex')}` : text
 }
 
+/** The value of a header as text; bytes that are not UTF-8 as in keys, different for different bytes. */
+export const headerTextOf = (value: Header[1]): string | null => (Buffer.isBuffer(value) ? keyTextOf(value) : value)
+
 const RAW = 0
 const READ = 1
 const CHANGED = 2

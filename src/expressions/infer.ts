@@ -1,4 +1,5 @@
 /** Computes the type of the result of an expression from the type of its record, and lists the fields that it reads. */
+import { ExactNumber } from '../contract/plugin.ts'
 import { type CelNode, FIELD, META, VALUE } from './cel.ts'
 import { isPlainPath } from './plain-path.ts'
 import { prepare } from './prepare.ts'
@@ -229,7 +230,7 @@ function literal(v: unknown): RecordType {
   if (typeof v === 'string') return scalar('string')
   if (typeof v === 'boolean') return BOOLEAN
   if (v === null) return scalar('null')
-  return typeof v === 'number' || typeof v === 'bigint' || v?.constructor?.name === 'ExactNumber' ? scalar('number') : ANY
+  return typeof v === 'number' || typeof v === 'bigint' || v instanceof ExactNumber ? scalar('number') : ANY
 }
 
 /** The type of the type check of the language. */

@@ -1,5 +1,5 @@
 /** Evaluates expressions with the library, which defines their results. Generated code has the same result or leaves the record to it. */
-import { DataError, ExactNumber, keyTextOf, type Message } from '../contract/plugin.ts'
+import { DataError, ExactNumber, headerTextOf, type Message } from '../contract/plugin.ts'
 import type { Analysis } from './analyze.ts'
 import { type CelError, FIELD, isCelError, loadCel, META, type Program, unsigned, VALUE } from './cel.ts'
 import { Duration, Timestamp } from './instants.ts'
@@ -55,15 +55,7 @@ function metaOf(message: Message): Map<string, unknown> {
     ['key', message.key],
     ['time', message.time],
     ['offset', message.offset],
-    [
-      'headers',
-      new Map(
-        (message.headers ?? []).map(([name, bytes]) => [
-          name,
-          bytes === null ? null : typeof bytes === 'string' ? bytes : keyTextOf(bytes),
-        ]),
-      ),
-    ],
+    ['headers', new Map((message.headers ?? []).map(([name, value]) => [name, headerTextOf(value)]))],
   ])
   const { topic, partition, source, lane } = message.origin ?? {}
   for (const [name, value] of Object.entries({ topic, partition, source, lane })) if (value !== undefined) meta.set(name, value)

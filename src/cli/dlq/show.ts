@@ -4,7 +4,7 @@ import { isUtf8 } from 'node:buffer'
 import { EXIT } from '../../kit/exit-codes.ts'
 import { type DeadLetter, readDeadLetter } from '../../kit/dead-letter/read.ts'
 import { hexDump, oneLine, printable } from '../../kit/text/printable.ts'
-import { keyTextOf, type Message, parseJson } from '../../contract/plugin.ts'
+import { headerTextOf, type Message, parseJson } from '../../contract/plugin.ts'
 import { silentLogger } from '../../runtime/telemetry/log.ts'
 import type { SelectFlags } from '../dlq.ts'
 import { paint, print, printError, printJson } from '../output.ts'
@@ -46,16 +46,13 @@ function asJson(letter: DeadLetter, done: boolean, record: Message): object {
   const text = payload === null || isUtf8(payload)
   return {
     ...toJson({ letter, done }),
-    headers: (record.headers ?? []).map(([name, value]) => [name, textOf(value)]),
+    headers: (record.headers ?? []).map(([name, value]) => [name, headerTextOf(value)]),
     ...(text ? { value: payload?.toString() ?? null } : { value_base64: payload.toString('base64') }),
     ...(d?.stepInput !== undefined && { step_input: parseJson(d.stepInput) }),
     ...(d?.stepKey !== undefined && { step_key: d.stepKey }),
     ...(d?.cutFrom !== undefined && { original_size: d.cutFrom }),
   }
 }
-
-/** Bytes that are not UTF-8 as in keys: different bytes have different text. */
-const textOf = (value: Buffer | string | null): string | null => (Buffer.isBuffer(value) ? keyTextOf(value) : value)
 
 function asText(letter: DeadLetter, done: boolean, record: Message): string {
   const { failure: d, payload } = letter
@@ -64,7 +61,7 @@ function asText(letter: DeadLetter, done: boolean, record: Message): string {
   const own = all.slice(letter.headers.length)
   const width = Math.max(0, ...all.map(([name]) => name.length))
   const line = ([name, value]: readonly [string, Buffer | string | null]): string =>
-    `  ${oneLine(name).padEnd(width)}  ${printable(textOf(value) ?? '(null)')}`
+    `  ${oneLine(name).padEnd(width)}  ${printable(headerTextOf(value) ?? '(null)')}`
   const cutNote = d?.cutFrom === undefined ? '' : `, the first ${payload?.length ?? 0} of ${d.cutFrom} bytes`
   return [
     head(`${letter.id}${done ? ', done' : ''}`),

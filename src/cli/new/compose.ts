@@ -64,8 +64,8 @@ function stepsOf(transforms: readonly string[]): { steps: string[]; columns: str
   const steps = transforms.map(transform => {
     const text = rename(TRANSFORMS[transform])
     if (Object.hasOwn(COLUMNS, transform)) columns = transform === 'map' ? rename(COLUMNS.map) : COLUMNS[transform]
-    const after = RENAMED[transform] ?? {}
-    names = { ...names, ...Object.fromEntries(Object.entries(after).map(([name, now]) => [name, transform === 'map' ? rename(now) : now])) }
+    const after = Object.entries(RENAMED[transform] ?? {})
+    names = { ...names, ...Object.fromEntries(after.map(([name, now]) => [name, rename(now)])) }
     return text
   })
   return { steps, columns }

@@ -166,7 +166,7 @@ function checkRead({ root, names, ranges, safe }: Read, use: FlowUse, place: Pla
   }
   const all = [...owner.fields.keys()]
   const list = all.length === 0 ? 'no fields' : all.slice(0, LISTED).join(', ') + (all.length > LISTED ? ', …' : '')
-  const message = `${subject} ${above === '' ? 'have' : 'has'} no field ${name}; ${above === '' ? 'they have' : 'it has'} ${list}${quoted(use, place, span)}`
+  const message = `${subject} ${above === '' ? 'have' : 'has'} no field ${name}; ${above === '' ? 'they have' : 'it has'} ${list}${quoted(use, span)}`
   const suggestion = fixed(suggest(name, all))
   // A test for a field is always false; a sink writes NULL.
   if (safe && use.kind === 'expression')
@@ -178,7 +178,7 @@ function checkRead({ root, names, ranges, safe }: Read, use: FlowUse, place: Pla
 function textMeant(use: FlowUse, place: Place): boolean {
   const setting = use.path.at(-1)
   if (use.step.type !== 'map' || use.step.foreign || use.path[0] !== 'fields' || typeof setting !== 'string') return false
-  if (!/^[A-Za-z]\w*$/.test(use.text) || use.text === setting || quoted(use, place, place.span(0, use.text.length)) === '') return false
+  if (!/^[A-Za-z]\w*$/.test(use.text) || use.text === setting || quoted(use, place.span(0, use.text.length)) === '') return false
   const others = Object.values((use.step.config?.fields ?? {}) as object).filter(v => v !== use.text && typeof v === 'string')
   return others.length === 0 || others.some(text => place.unquoted(text as string))
 }
@@ -189,7 +189,7 @@ function warnText(use: FlowUse, place: Place, problems: Problems): void {
 }
 
 /** `venue: "binance"`: YAML removes the quotes. */
-function quoted(use: FlowUse, _place: Place, { source, start, end }: Span): string {
+function quoted(use: FlowUse, { source, start, end }: Span): string {
   const around = source.text.slice(start - 1, end + 1)
   if (use.kind !== 'expression' || !/^(["']).*\1$/s.test(around) || !isPlainPath(use.text)) return ''
   return `. YAML removes these quotes: for a text, write '"${use.text}"'`

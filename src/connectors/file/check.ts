@@ -3,11 +3,12 @@ import { constants, existsSync, globSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { FileSinkConfig, FileSourceConfig } from '../../generated/config-types.ts'
 import type { CheckResult } from '../../contract/plugin.ts'
+import { WILD } from './open.ts'
 import { baseFolder, isTemplate } from './path-template.ts'
 import { may, checkWritable } from '../../kit/check-writable.ts'
 
 export function checkSource({ path, follow }: FileSourceConfig): CheckResult[] {
-  const several = /[*?[{]/.test(path)
+  const several = WILD.test(path)
   const paths = several ? globSync(path).toSorted() : [path]
   if (paths.length === 0) return [{ what: `files ${path}`, ok: false, detail: 'no file matches', fix: `ls ${path}` }]
   return paths.map(file => {

@@ -6,6 +6,9 @@ import { type BigIntStats, constants } from 'node:fs'
 import { type FileHandle, lstat, open, stat } from 'node:fs/promises'
 import { join, relative, sep } from 'node:path'
 
+/** The first character of a glob pattern. */
+export const WILD = /[*?[{]/
+
 /** What is at the path is not read. */
 export class NotRead extends Error {}
 

@@ -4,12 +4,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { FileSourceConfig } from '../../generated/config-types.ts'
 import { type ConfigProblem, defineSource, EnvironmentError, type Source, type SourceContext } from '../../contract/plugin.ts'
 import { FileLane } from './file-lane.ts'
+import { WILD } from './open.ts'
 import { delimiterFor, formatOf, plainName, validateRecords } from '../../kit/lines/records.ts'
 import { withKeys } from '../../kit/keys/with-keys.ts'
 import lines from '../../kit/keys/lines.schema.json' with { type: 'json' }
 import schema from './source.schema.json' with { type: 'json' }
-
-const WILD = /[*?[{]/
 
 export default defineSource<FileSourceConfig>({
   type: 'file',

@@ -1,6 +1,6 @@
 /** SQL statements of the user, with named parameters. */
 import { compile } from '../../expressions/index.ts'
-import { type ConfigProblem, DataError, encodeJson, keyTextOf, type Message } from '../../contract/plugin.ts'
+import { type ConfigProblem, DataError, encodeJson, headerTextOf, type Message } from '../../contract/plugin.ts'
 import type { Param } from '../../kit/postgres/driver.ts'
 import { parsePlaceholders } from './placeholders.ts'
 import { jsonArray } from './rows.ts'
@@ -86,9 +86,7 @@ export function jsonOf(m: Message): string {
 
 function envelopeOf(m: Message): string {
   const { key, time, offset, origin, headers } = m
-  const names =
-    headers &&
-    Object.fromEntries(headers.map(([name, value]) => [name, value === null || typeof value === 'string' ? value : keyTextOf(value)]))
+  const names = headers && Object.fromEntries(headers.map(([name, value]) => [name, headerTextOf(value)]))
   const meta = JSON.stringify({
     key,
     time,

@@ -1,7 +1,7 @@
 /** The TLS keys of a connector: one set of names, one check, one way to read the files. */
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
-import { readFileSync, statSync } from 'node:fs'
 import { type ConfigProblem, EnvironmentError } from '../../contract/plugin.ts'
+import { readRegular } from '../read-regular.ts'
 import { reasonOf } from '../system-error.ts'
 
 /** Paths of PEM files from the shared TLS keys; an empty text: not set. */
@@ -55,9 +55,7 @@ function read(c: TlsFiles, property: 'tls_ca' | 'tls_cert' | 'tls_key'): Buffer 
   const path = c[property]
   if (path === '') return undefined
   try {
-    // Reading a pipe could wait forever.
-    if (!statSync(path).isFile()) throw new Error('it is not a file')
-    return readFileSync(path)
+    return readRegular(path)
   } catch (error) {
     throw new EnvironmentError(`cannot read ${property} ${path}: ${reasonOf(error)}`, error)
   }
