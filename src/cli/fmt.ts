@@ -1,8 +1,8 @@
 /** `runner fmt FILE...`: one form of pipeline files, tests and catalogs. */
-import { writeFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { EnvironmentError } from '../contract/plugin.ts'
 import { EXIT } from '../kit/exit-codes.ts'
+import { replaceFile } from '../kit/replace-file.ts'
 import { reasonOf } from '../kit/system-error.ts'
 import { runCommand } from './command.ts'
 import { note, outcomeLine, print, printError, printJson } from './output.ts'
@@ -63,7 +63,7 @@ export async function fmt(paths: readonly string[], { check = false, json = fals
       const formatted = format.formatYaml(text)
       const isInput = file === STANDARD_INPUT
       if (isInput && !check && !json) process.stdout.write(formatted)
-      else if (!check && !isInput && formatted !== text) await save(file, formatted)
+      else if (!check && !isInput && formatted !== text) save(file, formatted)
       outcomes.push({ file, status: formatted === text ? 'unchanged' : 'formatted' })
     } catch (error) {
       if (!(error instanceof format.Unformattable)) throw error
@@ -84,9 +84,9 @@ export async function fmt(paths: readonly string[], { check = false, json = fals
   return check && changed.length > 0 ? EXIT.verdict : EXIT.ok
 }
 
-async function save(file: string, text: string): Promise<void> {
+function save(file: string, text: string): void {
   try {
-    await writeFile(file, text)
+    replaceFile(file, text)
   } catch (error) {
     throw new EnvironmentError(`cannot write ${file}: ${reasonOf(error)}`, error)
   }

@@ -2,6 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { Argument, type Command } from 'commander'
 import { EXIT } from '../kit/exit-codes.ts'
+import { replaceFile } from '../kit/replace-file.ts'
 import { grouped } from '../kit/text/grouped.ts'
 import { durationOption, wholeNumber } from './options.ts'
 import { colors, paint as painted, printError, printJson, quiet, type Style as OutputStyle, usageError, widthOf } from './output.ts'
@@ -124,7 +125,7 @@ async function accept({ file, results }: FileResult): Promise<number> {
   const { accept: write } = await import('../testing/accept.ts')
   const text = readFileSync(file, 'utf8')
   const { text: changed, count } = write(text, results)
-  if (changed !== text) writeFileSync(file, changed)
+  if (changed !== text) replaceFile(file, changed)
   return count
 }
 
