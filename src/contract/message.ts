@@ -26,6 +26,8 @@ export interface Origin {
   readonly generation?: string
   /** The offset in the lane, if it differs from `offset`: a replayed dead letter keeps the offset in its source topic. */
   readonly at?: number
+  /** Maximum nesting depth of a value that is decoded at its first read. Set by the runtime from `limits.depth`; undefined: 256. */
+  readonly depth?: number
 }
 
 /**
@@ -154,7 +156,7 @@ export class Message {
   /** The decoded value. @throws {DecodeError} when the bytes do not match the `format` of the source. */
   get value(): unknown {
     if (this._state === RAW) {
-      this._value = decode(this.payload, this.origin!.format, DEFAULT_DEPTH)
+      this._value = decode(this.payload, this.origin!.format, this.origin!.depth ?? DEFAULT_DEPTH)
       this._state = READ
     }
     return this._value

@@ -8,9 +8,11 @@ import {
   type Arrival,
   DataError,
   DecodeError,
+  DEFAULT_DEPTH,
   type Gap,
   jsonProblem,
   Message,
+  type Origin,
   type Output,
   PipelineError,
   type Transform,
@@ -394,10 +396,21 @@ function rejectRepeatedNames({ payload, origin, changed }: Message): void {
     )
 }
 
+/** A step can make a message from the bytes of its record, such as `revive`. The origin carries the limit for such messages. */
+function limitDepth(m: Message, depth: number): void {
+  const { origin } = m
+  if (origin === undefined || (origin.depth ?? DEFAULT_DEPTH) === depth) return
+  if (Object.isExtensible(origin)) (origin as Mutable<Origin>).depth = depth
+  else (m as Mutable<Message>).origin = { ...origin, depth }
+}
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] }
+
 function decodeWhere(isRead: (m: Message) => boolean, depth: number, strict: boolean): Transform {
   const shapes = new RecordShapes(depth)
   return {
     process(messages, out) {
+      if (depth !== DEFAULT_DEPTH) for (const m of messages) limitDepth(m, depth)
       const decoder = new BatchDecoder(messages, depth, shapes)
       let passed: Message[] | undefined
       for (let i = 0; i < messages.length; i++) {

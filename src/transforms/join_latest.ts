@@ -166,7 +166,7 @@ class Queue {
     for (const [id, [parked, key, at]] of entries) {
       // The monotonic clock restarts with the process, so the wall clock is stored. If it was set back, the wait starts again.
       const since = clock.monotonic() - Math.max(0, clock.now() - at)
-      this.waiting.set(id, { id, message: unpark(parked, ctx.lane), key, since })
+      this.waiting.set(id, { id, message: unpark(parked, ctx.lane, ctx.depth), key, since })
     }
     this.next = Number(entries.at(-1)?.[0] ?? -1) + 1
   }

@@ -31,6 +31,8 @@ export interface MemoryLogOptions {
   /** Called at every step that may fail; throws to make it fail. */
   readonly fault?: (at: 'read' | 'begin' | 'write' | 'commit-before' | 'commit-after' | 'claim' | 'seek' | 'save') => void
   readonly origin?: () => LaneOrigin
+  /** The origin of the messages, made from the usual one. */
+  readonly originOf?: (origin: Origin) => Origin
   /** State stored by 0.1.0, by lane. */
   readonly former?: Checkpoint
   /** Keep the input open after its end, as a topic would be. */
@@ -82,7 +84,7 @@ export class MemoryLog {
               if (from >= all.length) continue
               const to = Math.min(all.length, from + this.options.batch())
               next.set(id, to)
-              return makeBatch(id, ctx.step, all, from, to)
+              return makeBatch(id, ctx.step, all, from, to, this.options.originOf)
             }
             if (this.options.endless) {
               await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true }))
@@ -208,8 +210,8 @@ export async function calm(): Promise<void> {
   for (let i = 0; i < 20; i++) await new Promise(resolve => setImmediate(resolve))
 }
 
-function makeBatch(lane: string, source: string, all: readonly unknown[], from: number, to: number): Batch {
-  const origin: Origin = { lane, source, topic: lane, partition: 0, format: 'json' }
+function makeBatch(lane: string, source: string, all: readonly unknown[], from: number, to: number, originOf = (o: Origin) => o): Batch {
+  const origin = originOf({ lane, source, topic: lane, partition: 0, format: 'json' })
   const messages = all.slice(from, to).map((value, i) => {
     const payload = Buffer.isBuffer(value) ? value : Buffer.from(JSON.stringify(value))
     return Message.fromRecord(payload, Buffer.from(lane), 1_000 + from + i, undefined, from + i, origin)

@@ -1,6 +1,6 @@
 /** A value that cannot be decoded or written as JSON fails its record, in every sink and every state, and never the pipeline. */
 import { describe, expect, test } from 'vitest'
-import { defineSink, defineTransform, type TransformPlugin } from '../../src/contract/plugin.ts'
+import { defineSink, defineTransform, Message, type Origin, type TransformPlugin } from '../../src/contract/plugin.ts'
 import throttle from '../../src/transforms/throttle.ts'
 import { MemoryLog, pipelineOf, start, step } from './harness.ts'
 
@@ -96,6 +96,33 @@ describe('nesting', () => {
     const more = new MemoryLog({ lanes: { a: [nested(900)] }, batch: () => 7 })
     await start(pipelineOf(more, [pass], { limits: { depth: 1000 } })).run()
     expect(more.committed.length).toBe(1)
+  })
+
+  // `revive` and the `snapshot` of a websocket source make such messages.
+  test.each([
+    ['shared', (o: Origin) => o],
+    ['frozen', (o: Origin) => Object.freeze(o)],
+  ])('is limited by limits.depth in a message that a step makes from the bytes of a record (%s origin)', async (_, originOf) => {
+    const remade = defineTransform({
+      type: 'remade',
+      schema: {},
+      create: () => ({
+        process(messages, out) {
+          for (const m of messages) out.emit(Message.fromRecord(m.payload, m.keyBytes, m.time, m.headers, m.offset, m.origin!))
+        },
+      }),
+    }) as TransformPlugin
+    const read = defineTransform({
+      type: 'read',
+      schema: {},
+      create: () => ({ process: (messages, out) => messages.forEach(m => out.emit(m.derive({ size: JSON.stringify(m.value).length }))) }),
+    }) as TransformPlugin
+    for (const depth of [200, 1000]) {
+      const log = new MemoryLog({ lanes: { a: [nested(depth), nested(depth + 1)] }, batch: () => 7, originOf })
+      await start(pipelineOf(log, [remade, read], { limits: { depth } })).run()
+      expect(log.committed.map(r => r.value)).toEqual([JSON.stringify({ size: nested(depth).length })])
+      expect(log.dead.map(m => header(m, 'error_message'))).toEqual([expect.stringContaining(`more than ${depth} levels deep`)])
+    }
   })
 })
 

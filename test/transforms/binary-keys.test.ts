@@ -46,7 +46,7 @@ test('a key in a state or an internal topic keeps its bytes', async () => {
   const origin = { lane: 'l/0', source: 's', topic: 'l', partition: 0, format: 'json' } as const
   for (const key of KEYS) {
     const m = Message.fromRecord(Buffer.from('{}'), key, 1, undefined, 7, origin)
-    expect(unpark(park(m), lane).encodeKey()).toEqual(key)
+    expect(unpark(park(m), lane, 256).encodeKey()).toEqual(key)
     const [record] = linkRecords(m, lane, 1)
     const back = messageOf(record, 3, lane)
     expect([back.keyBytes, back.key]).toEqual([key, m.key])

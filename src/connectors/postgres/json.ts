@@ -1,5 +1,5 @@
 /** Rows as JSON: exact numbers as text, times in ISO 8601. */
-import { DataError, DecodeError, EnvironmentError, parseJson } from '../../contract/plugin.ts'
+import { DataError, DecodeError, EnvironmentError, ExactNumber, isJsonNumber, parseJson } from '../../contract/plugin.ts'
 import { limits } from '../../kit/limits.ts'
 import type { Field, Result, Row, Value } from '../../kit/postgres/driver.ts'
 import { ARRAYS, OID } from '../../kit/postgres/types.ts'
@@ -50,8 +50,11 @@ function jsonValue(name: string, type: number, value: Value, depth: number): unk
   if (Array.isArray(value)) return value.map(v => jsonValue(name, ARRAYS[type] ?? type, v, depth))
   if (Buffer.isBuffer(value)) return value.toString('base64')
   if (type === OID.json || type === OID.jsonb) return parseColumn(name, value as string, depth)
-  return typeof value === 'string' ? isoTime(type, value) : value
+  if (typeof value !== 'string') return value
+  return isFloat(type) && isJsonNumber(value) ? new ExactNumber(value) : isoTime(type, value)
 }
+
+const isFloat = (type: number): boolean => type === OID.float8 || type === OID.float4
 
 /**
  * A row as JSON text. JSON columns are included byte for byte; numbers that a float cannot represent are text, or with `digits` numbers
@@ -68,14 +71,14 @@ function textOf(type: number, value: Value, digits: boolean): string {
   if (typeof value !== 'string') return String(value)
   if (type === OID.json || type === OID.jsonb) return value
   // NaN and the infinities are not JSON numbers.
-  if (digits && (type === OID.numeric || type === OID.int8) && /^-?\d/.test(value)) return value
+  if ((isFloat(type) || (digits && (type === OID.numeric || type === OID.int8))) && isJsonNumber(value)) return value
   return JSON.stringify(isoTime(type, value))
 }
 
-/** `2026-01-02 03:04:05.6+00` → `2026-01-02T03:04:05.6Z`; values without such a form (infinity, BC) are unchanged. */
+/** `2026-01-02 03:04:05.6+00` → `2026-01-02T03:04:05.6Z`; values without such a form (years above 9999, BC, infinity) are unchanged. */
 function isoTime(type: number, text: string): string {
   if (type !== OID.timestamptz && type !== OID.timestamp) return text
-  return text.replace(/^(\d{4,}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)(?:\+00)?$/, (_, date: string, time: string) =>
+  return text.replace(/^(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)(?:\+00)?$/, (_, date: string, time: string) =>
     type === OID.timestamptz ? `${date}T${time}Z` : `${date}T${time}`,
   )
 }

@@ -4,6 +4,7 @@ import {
   type Batch,
   type ConfigProblem,
   ConnectionError,
+  DataError,
   defineSource,
   EnvironmentError,
   Message,
@@ -15,6 +16,8 @@ import { validateConnection, connectionKeys, type ConnectionConfig, connect, typ
 import { quoteName, quoteTable, type Param, type Result } from '../../kit/postgres/driver.ts'
 import { checkColumns, jsonText } from './json.ts'
 import { checkDatabase } from './check.ts'
+import { show } from '../../kit/values/fields.ts'
+import { MAX_TIME } from '../../kit/values/time.ts'
 import { withKeys } from '../../kit/keys/with-keys.ts'
 import schema from './source.schema.json' with { type: 'json' }
 
@@ -122,7 +125,14 @@ class PostgresSource implements Source {
       const name = key === undefined ? null : row[key]
       const keyBytes = name === null || name === undefined ? null : Buffer.from(String(name))
       const at = time === undefined || row[TIME] === null ? now : Math.floor(Number(row[TIME]))
-      return Message.fromRecord(Buffer.from(jsonText(fields, row, numbers === 'json')), keyBytes, at, undefined, from + i, origin)
+      const isTime = Math.abs(at) <= MAX_TIME
+      const bytes = Buffer.from(jsonText(fields, row, numbers === 'json'))
+      const message = Message.fromRecord(bytes, keyBytes, isTime ? at : now, undefined, from + i, origin)
+      if (!isTime)
+        message.failure = new DataError(
+          `column ${time} is ${show(row[time!])}, which is not a time: leave such rows out with a condition in query, or remove \`time\``,
+        )
+      return message
     })
     const last = rows.at(-1)!
     const position: Cursor = { after: columns.map((_, i) => String(last[`${CURSOR}${i}`])), row: from + rows.length }

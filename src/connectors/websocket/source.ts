@@ -43,7 +43,7 @@ const PROBLEM = 'sequence_error'
 
 export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContext, random: () => number): Source {
   const lane = ctx.step
-  const origin: Origin = { lane, source: ctx.step, format: config.format }
+  const origin: Origin = { lane, source: ctx.step, format: config.format, depth: ctx.depth }
   const counters = countersOf(ctx)
   const rejectionLog = new RejectionLog(ctx.log, counters)
   const isControl = anyOf(config.control as Match[])
@@ -124,7 +124,7 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
       return
     }
     const message = makeMessage(data, null, ctx.clock.now())
-    const value = looks ? decoded(message, ctx.depth) : undefined
+    const value = looks ? decoded(message) : undefined
     if (isPong(value)) {
       counters.drop('pong')
       feed.connection!.answered()
@@ -175,7 +175,7 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
       for (const rejection of rejections) {
         rejectionLog.note(rejection)
         // A lost message is a gap, wherever it was lost.
-        const key = streams && streamOf(rejection.message, streams, ctx.depth)
+        const key = streams && streamOf(rejection.message, streams)
         if (key !== undefined) streams!.lost('refused', key)
       }
     },
@@ -189,9 +189,8 @@ export function websocketSource(config: WebsocketSourceConfig, ctx: SourceContex
 }
 
 /** Undefined: it is not JSON, and the pipeline will dead-letter it. */
-function decoded(message: Message, depth: number): unknown {
+function decoded(message: Message): unknown {
   try {
-    message.decode(depth)
     return message.value
   } catch {
     return undefined
@@ -199,8 +198,8 @@ function decoded(message: Message, depth: number): unknown {
 }
 
 /** The message may have been changed since; its bytes are still the received ones. */
-function streamOf({ payload, keyBytes, origin }: Message, streams: Streams, depth: number): string | undefined {
+function streamOf({ payload, keyBytes, origin }: Message, streams: Streams): string | undefined {
   if (keyBytes !== null) return keyBytes.toString()
-  const value = origin && decoded(Message.fromRecord(payload, null, 0, undefined, -1, origin), depth)
+  const value = origin && decoded(Message.fromRecord(payload, null, 0, undefined, -1, origin))
   return value === undefined ? undefined : streams.keyOf(value)
 }

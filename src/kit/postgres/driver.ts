@@ -7,8 +7,9 @@
 export type Param = string | number | bigint | boolean | Buffer | null | undefined | readonly Param[]
 
 /**
- * boolean, int2, int4 and finite floats as JavaScript values, bytea as a Buffer, lists of the common types as lists, and everything else as
- * PostgreSQL's exact text: int8, numeric, json, timestamps (ISO style, in UTC), uuid…
+ * boolean, int2, int4 and floats that JavaScript prints with the same text as JavaScript values, bytea as a Buffer, lists of the built-in
+ * types as lists, and everything else as PostgreSQL's exact text: int8, numeric, json, timestamps (ISO style, in UTC), uuid, and floats
+ * such as `-0`, `1e+17` and `NaN`.
  */
 export type Value = string | number | boolean | Buffer | null | Value[]
 export type Row = Record<string, Value>

@@ -1,4 +1,5 @@
 /** Converts between JavaScript values and PostgreSQL's text format: no exact value is converted to a float. */
+import { isPlain } from '../../contract/json.ts'
 import type { Param, Value } from './driver.ts'
 
 export const OID = {
@@ -21,24 +22,28 @@ export const OID = {
   jsonb: 3802,
 } as const
 
-/** Array type → element type, for arrays that are returned as lists. */
+/** Arrays whose elements stay text: all built-in types but box, whose elements are separated by semicolons. */
+const TEXT_ARRAYS = [
+  143, 271, 629, 651, 719, 775, 791, 1002, 1003, 1009, 1011, 1014, 1015, 1017, 1018, 1019, 1027, 1040, 1041, 1183, 1187, 1270, 1561, 1563,
+  2951, 3221, 3643, 3645, 3905, 3907, 3909, 3911, 3913, 3927, 4073, 6150, 6151, 6152, 6153, 6155, 6157,
+]
+
+/** Array type → element type, for arrays that are returned as lists. Types that a database defines have other OIDs: their arrays stay text. */
 export const ARRAYS: Readonly<Record<number, number>> = {
+  ...Object.fromEntries(TEXT_ARRAYS.map(type => [type, OID.text])),
   199: OID.json,
   1000: OID.bool,
   1001: OID.bytea,
   1005: OID.int2,
   1007: OID.int4,
-  1009: OID.text,
-  1014: OID.text,
-  1015: OID.text,
   1016: OID.int8,
   1021: OID.float4,
   1022: OID.float8,
+  1028: OID.oid,
   1115: OID.timestamp,
   1182: OID.date,
   1185: OID.timestamptz,
   1231: OID.numeric,
-  2951: OID.text,
   3807: OID.jsonb,
 }
 
@@ -53,7 +58,7 @@ export function decode(type: number, text: string): Value {
     case OID.float4:
     case OID.float8: {
       const n = Number(text)
-      return Number.isFinite(n) ? n : text
+      return isPlain(n, text) ? n : text
     }
     case OID.bytea:
       return Buffer.from(text.slice(2), 'hex')
@@ -101,7 +106,7 @@ export function encode(param: Param): string | null {
   if (typeof param === 'string') return param
   if (Buffer.isBuffer(param)) return `\\x${param.toString('hex')}`
   if (Array.isArray(param)) return encodeArray(param)
-  return String(param as number | bigint | boolean)
+  return Object.is(param, -0) ? '-0' : String(param as number | bigint | boolean)
 }
 
 function encodeArray(list: readonly Param[]): string {

@@ -1,5 +1,6 @@
 /** The instant of a text: in a form that logs, feeds and mails use, or in a user's format (`time-format.ts`). */
 import type { TimeUnit } from './event-time.ts'
+import { MAX_TIME } from './time.ts'
 import { DAYS, epoch, matched, milliseconds, MONTHS, named, type Parts, quote } from './time-format.ts'
 import { fixedOffset, fromLocal, isZone, occurs, utc, type Zone, zoneOf } from './zone.ts'
 
@@ -44,6 +45,7 @@ function instant(parts: Parts, text: string, given: Zone | undefined): number {
   if (day < 1 || day > daysIn(year, month)) fail(`has the day ${day} in a month of ${daysIn(year, month)}`)
   if (hour > 23 || minute > 59 || second > 59) fail('has a time of day that does not exist')
   const local = utc(year, month, day, hour, minute, second, ms)
+  if (Math.abs(local) > MAX_TIME) fail('is beyond any date that the runner can represent (years -271821 to 275760)')
   const weekday = new Date(local).getUTCDay()
   if (parts.weekday !== undefined && parts.weekday !== weekday) fail(`contains ${DAYS[parts.weekday]}, but that day is a ${DAYS[weekday]}`)
   const zone = parts.zone ?? given
@@ -60,7 +62,8 @@ const daysIn = (year: number, month: number): number => new Date(utc(year, month
 // The common forms.
 
 const ZONE = String.raw`(?:\s?(Z|z|[+-]\d\d(?::?\d\d)?|UTC|GMT|[A-Z][A-Za-z]+(?:\/[A-Za-z0-9_+-]+)+))?(?:\[([A-Za-z0-9_+/-]+)\])?`
-const ISO = new RegExp(String.raw`^(\d{4})([-/]?)(\d\d)\2(\d\d)(?:[Tt]|\s+|$)(?:(\d\d):?(\d\d)(?::?(\d\d)(?:[.,](\d{1,12}))?)?)?${ZONE}$`)
+/** A year with more than four digits, or a sign, is followed by `-`: without it, the text could be a number. */
+const ISO = new RegExp(String.raw`^(\d{4}|(?:[+-]\d{6}|\d{5,6})(?=-))([-/]?)(\d\d)\2(\d\d)(?:[Tt]|\s+|$)(?:(\d\d):?(\d\d)(?::?(\d\d)(?:[.,](\d{1,12}))?)?)?${ZONE}(\s*BC)?$`)
 const MAIL =
   /^(?:([A-Za-z]{3,9}),?\s+)?(\d{1,2})[\s-]([A-Za-z]{3,9})[\s-](\d{4})\s+(\d{1,2}):(\d\d)(?::(\d\d))?(?:\s+([+-]\d{4}|[A-Z]{1,3}))?(?:\s+\([^()]*\))?$/
 
@@ -79,12 +82,13 @@ const MAIL_ZONES: Readonly<Record<string, string>> = {
 function common(text: string): Parts | string {
   const iso = ISO.exec(text)
   if (iso) {
-    const [, year, , month, day, hour, minute, second, fraction = '', offset, name] = iso
+    const [, year, , month, day, hour, minute, second, fraction = '', offset, name, before] = iso
     const zone = offset ?? name
     for (const given of [offset, name])
       if (given !== undefined && fixedOffset(given) === undefined && !isZone(given)) return `has the unknown time zone ${quote(given)}`
     return {
-      year: Number(year),
+      // The year before 1 AD is 1 BC: ISO 8601 counts it as 0.
+      year: before === undefined ? Number(year) : 1 - Number(year),
       month: Number(month),
       day: Number(day),
       hour: Number(hour ?? 0),
@@ -115,6 +119,7 @@ function common(text: string): Parts | string {
       ...(offset === undefined ? {} : { zone: zoneOf(offset) }),
     }
   }
+  if (/^[+-]?infinity$/i.test(text)) return 'is the infinity of PostgreSQL, which is not a time: replace or filter such values first'
   if (/^[+-]?\d+(\.\d+)?$/.test(text)) return 'is a number: give its unit, "s", "ms", "us" or "ns", as the second argument'
   return 'does not have a common form (2026-01-31T12:00:00Z, 2026-01-31 12:00:00 +0100, Sat, 31 Jan 2026 12:00:00 GMT): give its format, such as "%d/%m/%Y %H:%M"'
 }

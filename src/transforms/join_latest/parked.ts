@@ -34,7 +34,8 @@ export function park(m: Message): Parked {
   return parked
 }
 
-export function unpark(p: Parked, lane: LaneInfo): Message {
+/** @param depth maximum nesting depth of its value */
+export function unpark(p: Parked, lane: LaneInfo, depth: number): Message {
   const origin = {
     lane: lane.id,
     source: lane.source,
@@ -42,6 +43,7 @@ export function unpark(p: Parked, lane: LaneInfo): Message {
     partition: lane.partition,
     format: p.format,
     generation: p.generation,
+    depth,
   }
   const headers = p.headers?.map(([name, value]): Header => [name, bytes(value)])
   const [payload, keyBytes] = [bytes(p.payload), bytes(p.keyBytes)]

@@ -80,6 +80,27 @@ describe.each([
     expect(json.messages.map(m => m.encode()!.toString())).toEqual([expect.stringMatching(/^\{"id":9007199254740994,"n":"NaN"/)])
   })
 
+  test('a row whose time is not one fails alone, with its bytes', async () => {
+    const table = await make('id int, at timestamptz')
+    await handle.driver.query(
+      `insert into ${table} values (1, '2026-01-02T03:04:05Z'), (2, 'infinity'), (3, '-infinity'), (4, '294276-01-01T00:00:00Z'), (5, '0044-03-15T00:00:00Z BC'), (6, null)`,
+    )
+    const [{ messages }] = await read({ table, cursor: 'id', time: 'at' })
+    const why = (at: string) => `column at is "${at}", which is not a time: leave such rows out with a condition in query, or remove \`time\``
+    expect(messages.map(m => m.failure?.message)).toEqual([
+      undefined,
+      why('infinity'),
+      why('-infinity'),
+      why('294276-01-01 00:00:00+00'),
+      undefined,
+      undefined,
+    ])
+    expect(messages[0].time).toBe(Date.UTC(2026, 0, 2, 3, 4, 5))
+    expect(messages[4].time).toBe(Date.UTC(-43, 2, 15))
+    expect(messages[1].encode()!.toString()).toBe('{"id":2,"at":"infinity"}')
+    for (const m of messages) expect(Number.isFinite(m.time)).toBe(true)
+  })
+
   test('rows with equal cursor values stay together, or the run ends', async () => {
     const table = await make('at timestamptz, id int')
     await handle.driver.query(

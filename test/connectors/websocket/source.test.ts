@@ -1,5 +1,7 @@
-import type { Socket } from 'node:net'
-import { afterEach, describe, expect, test } from 'vitest'
+import { createServer } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
+import type { WebsocketSourceConfig } from '../../../src/generated/config-types.ts'
 import websocket from '../../../src/connectors/websocket/source.ts'
 import { sourceConformance } from '../../conformance/source.ts'
 import { closeAll, configOf, open, type Peer, startPeer, texts } from './peer.ts'
@@ -103,6 +105,30 @@ describe('websocket source', () => {
       expect(left.slice(0, dropped).map(m => String(m.payload).slice(0, 14))).toEqual(Array(dropped).fill('{"type":"data"'))
       expect(ctx.counts['dropped/control']).toBe(dropped)
     }
+  })
+
+  test('a snapshot is read up to the depth of the pipeline', async () => {
+    const deep = '['.repeat(299) + ']'.repeat(299)
+    const snapshots = createServer((_, response) => response.end(`{"last":5,"x":${deep}}`))
+    await new Promise<void>(resolve => void snapshots.listen(0, '127.0.0.1', resolve))
+    onTestFinished(() => void snapshots.close())
+    const { port } = snapshots.address() as AddressInfo
+    const { url } = await peer(socket => socket.send('{"s":"A","u":6,"U":6}'))
+    const sequence = {
+      key: 's',
+      last: 'u',
+      first: 'U',
+      on_gap: 'snapshot',
+      snapshot: { url: `http://127.0.0.1:${port}/{symbol}`, last: 'last', headers: {}, timeout: 5000, max_size: 1 << 20 },
+      min_interval: 1,
+      max_buffered: 100,
+      restart_timeout: 5000,
+    } as unknown as WebsocketSourceConfig['sequence']
+    const deeper = await open(url, { symbols: ['A'], sequence }, 300)
+    expect(texts(await deeper.take(2))).toEqual([expect.stringContaining(deep), '{"s":"A","u":6,"U":6}'])
+    const { ctx } = await open(url, { symbols: ['A'], sequence }, 299)
+    await eventually(() => expect(ctx.counts['snapshots/error']).toBeGreaterThan(0))
+    expect(ctx.counts['snapshots/ok']).toBe(0)
   })
 
   test('pings as messages: the response is dropped, a missing response ends the connection', async () => {

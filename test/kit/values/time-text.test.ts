@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { formatTimeText } from '../../../src/kit/values/time-format.ts'
 import { parseTimeText } from '../../../src/kit/values/time-text.ts'
+import { utc } from '../../../src/kit/values/zone.ts'
 
 const TIME = Date.UTC(2026, 8, 30, 21, 5, 7)
 
@@ -45,4 +46,28 @@ test.each([
   ['1767225600', 'ns', 'seconds'],
 ])('digits that do not fit the unit are an error, not another date: %s in %s', (text, unit, likely) => {
   expect(() => parseTimeText(text, unit)).toThrow(new RegExp(`looks like ${likely}`))
+})
+
+test.each([
+  ['+010000-01-01T00:00:00Z', 10_000, 1, 1],
+  ['10000-01-01 00:00:00+00', 10_000, 1, 1],
+  ['10000-01-01T00:00:00Z', 10_000, 1, 1],
+  ['+275760-01-01', 275_760, 1, 1],
+  ['0044-03-15 00:00:00+00 BC', -43, 3, 15],
+  ['-000043-03-15T00:00:00.000Z', -43, 3, 15],
+  ['0001-12-31 BC', 0, 12, 31],
+])('a year beyond four digits, or before 1: %s', (text, year, month, day) => {
+  const time = parseTimeText(text, undefined, 'UTC')
+  expect(new Date(time)).toEqual(new Date(utc(year, month, day)))
+  expect(parseTimeText(new Date(time).toISOString())).toBe(time)
+})
+
+test.each([
+  ['infinity', 'is the infinity of PostgreSQL, which is not a time: replace or filter such values first'],
+  ['-infinity', 'is the infinity of PostgreSQL'],
+  ['294276-12-31 23:59:59+00', 'is beyond any date that the runner can represent'],
+  ['+0100000101', 'is a number: give its unit'],
+  ['100000101', 'is a number: give its unit'],
+])('%s is not a time', (text, problem) => {
+  expect(() => parseTimeText(text, undefined, 'UTC')).toThrow(problem)
 })

@@ -83,7 +83,8 @@ export function linkRecords(message: Message, lane: LaneInfo, partitions: number
   const wire: Wire = {
     ...info,
     as: changed ? kindOf(message) : 'raw',
-    from: { ...(origin ?? { lane: lane.id, source: lane.source, format: 'json' }), offset: message.offset },
+    // The reading part sets its own depth.
+    from: { ...(origin ?? { lane: lane.id, source: lane.source, format: 'json' }), depth: undefined, offset: message.offset },
     times: [message.time, message.recordTime],
     part: message.part,
     result: message.result,

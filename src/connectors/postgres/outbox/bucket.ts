@@ -115,7 +115,7 @@ export class Bucket {
     const key = row.key === null ? null : Buffer.from(row.key)
     const headers = headersOf(row)
     const list = headers instanceof DataError ? undefined : headers
-    const message = Message.fromRecord(payload, key, row.created < 0 ? now : row.created, list, row.id, this.origin)
+    const message = Message.fromRecord(payload, key, row.created ?? now, list, row.id, this.origin)
     if (headers instanceof DataError) message.failure = headers
     return message
   }

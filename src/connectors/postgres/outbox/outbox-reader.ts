@@ -152,7 +152,7 @@ export class OutboxReader {
     for (const row of rows as unknown as OutboxRow[]) {
       const to = asked.get(row.bucket)
       if (to === undefined || to.generation !== to.bucket.generation) continue
-      to.bucket.add({ ...row, id: idOf(row.id as unknown as string), created: row.created === null ? -1 : Number(row.created) })
+      to.bucket.add({ ...row, id: idOf(row.id as unknown as string), created: row.created === null ? null : Number(row.created) })
     }
     this.arrived()
   }

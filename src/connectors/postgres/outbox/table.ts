@@ -9,8 +9,8 @@ export interface OutboxRow {
   readonly key: string | null
   readonly payload: string | null
   readonly type: string | null
-  /** Epoch ms. */
-  readonly created: number
+  /** Epoch ms; null: the row has no date, or infinity. */
+  readonly created: number | null
   /** JSON object. */
   readonly headers: string | null
 }
@@ -62,4 +62,4 @@ export function statements({ table, columns: c, buckets }: PostgresOutboxSourceC
 export const lastId = ({ table, columns }: PostgresOutboxSourceConfig): string =>
   `SELECT max(${quoteName(columns.id)}) AS last FROM ${quoteTable(table)}`
 
-const millis = (column: string): string => `(extract(epoch FROM ${column}) * 1000)::bigint`
+const millis = (column: string): string => `CASE WHEN isfinite(${column}) THEN floor(extract(epoch FROM ${column}) * 1000)::bigint END`

@@ -106,6 +106,17 @@ describe.each(['server', 'embedded'])('%s', where => {
     ])
   })
 
+  test('a time before 1970 is kept; an infinite one is the time of reading', async () => {
+    await empty()
+    await db.driver.query(
+      `INSERT INTO outbox (aggregate_id, type, payload, created_at) VALUES ('a', 'X', '{"x": -0}', '1969-12-31T23:59:59.9995Z'), ('b', 'X', '{}', 'infinity'), ('c', 'X', '{}', '0044-03-15T00:00:00Z BC')`,
+    )
+    const { source } = await open({ buckets: 1 })
+    const messages = []
+    while (messages.length < 3) messages.push(...(await source.read(signal))!.messages)
+    expect(messages.map(m => m.time)).toEqual([-1, fakeSourceContext('in').clock.now(), Date.UTC(-43, 2, 15)])
+  })
+
   test('headers keep the digits of numbers; a row whose headers are not an object fails alone', async () => {
     await db.driver.script(`DROP TABLE IF EXISTS told; CREATE TABLE told (id int8, aggregate_id text, payload text, h text, processed_at timestamptz);
       INSERT INTO told VALUES (1, 'a', '1', '{"n": 9007199254740993, "d": 1.10, "l": [1e400, null], "s": "é\\u0000", "z": null}'),
