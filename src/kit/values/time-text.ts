@@ -63,7 +63,9 @@ const daysIn = (year: number, month: number): number => new Date(utc(year, month
 
 const ZONE = String.raw`(?:\s?(Z|z|[+-]\d\d(?::?\d\d)?|UTC|GMT|[A-Z][A-Za-z]+(?:\/[A-Za-z0-9_+-]+)+))?(?:\[([A-Za-z0-9_+/-]+)\])?`
 /** A year with more than four digits, or a sign, is followed by `-`: without it, the text could be a number. */
-const ISO = new RegExp(String.raw`^(\d{4}|(?:[+-]\d{6}|\d{5,6})(?=-))([-/]?)(\d\d)\2(\d\d)(?:[Tt]|\s+|$)(?:(\d\d):?(\d\d)(?::?(\d\d)(?:[.,](\d{1,12}))?)?)?${ZONE}(\s*BC)?$`)
+const ISO = new RegExp(
+  String.raw`^(\d{4}|(?:[+-]\d{6}|\d{5,6})(?=-))([-/]?)(\d\d)\2(\d\d)(?:[Tt]|\s+|$)(?:(\d\d):?(\d\d)(?::?(\d\d)(?:[.,](\d{1,12}))?)?)?${ZONE}(\s*BC)?$`,
+)
 const MAIL =
   /^(?:([A-Za-z]{3,9}),?\s+)?(\d{1,2})[\s-]([A-Za-z]{3,9})[\s-](\d{4})\s+(\d{1,2}):(\d\d)(?::(\d\d))?(?:\s+([+-]\d{4}|[A-Z]{1,3}))?(?:\s+\([^()]*\))?$/
 

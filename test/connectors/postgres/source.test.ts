@@ -86,7 +86,8 @@ describe.each([
       `insert into ${table} values (1, '2026-01-02T03:04:05Z'), (2, 'infinity'), (3, '-infinity'), (4, '294276-01-01T00:00:00Z'), (5, '0044-03-15T00:00:00Z BC'), (6, null)`,
     )
     const [{ messages }] = await read({ table, cursor: 'id', time: 'at' })
-    const why = (at: string) => `column at is "${at}", which is not a time: leave such rows out with a condition in query, or remove \`time\``
+    const why = (at: string) =>
+      `column at is "${at}", which is not a time: leave such rows out with a condition in query, or remove \`time\``
     expect(messages.map(m => m.failure?.message)).toEqual([
       undefined,
       why('infinity'),
