@@ -1,6 +1,12 @@
 /** Compares the settings of two running processes of one identity. */
 import { LiveConflictError, type LiveContent } from '../contract/plugin.ts'
 
+/**
+ * The setting of a process that starts lanes over, with a value of its own: it shares its work with no other process. Each starts a lane
+ * over at its first claim, so a lane that moves would be processed twice.
+ */
+export const STARTS_OVER = '--fresh'
+
 /** The content of another process; undefined: this version does not understand it. */
 export function liveContentOf(value: unknown): LiveContent | undefined {
   const { owner, file, runner, settings } = (value ?? {}) as Partial<LiveContent>
@@ -37,6 +43,14 @@ export function liveConflict(
 ): LiveConflictError | undefined {
   const differences = liveDifferences(running, mine)
   if (differences.length === 0) return undefined
+  if (differences.every(line => line.startsWith(`${STARTS_OVER}: `)))
+    return new LiveConflictError(
+      `another process is running in ${place}, and ${mine.settings[STARTS_OVER] === undefined ? 'it was started with --fresh' : 'this one was started with --fresh'}: ` +
+        `a lane that moves between the two would be started over after it has been processed.\n` +
+        `  running: ${running.file}, ${where}\n` +
+        `  - stop the running process first\n` +
+        `  - to share the work, run --fresh once and alone, stop it, and start all processes without --fresh`,
+    )
   return new LiveConflictError(
     `another process is running in ${place}, with different settings${shares ? '; each of the two would process only a part of the records' : ''}:\n` +
       `${differences.map(line => `  ${line}`).join('\n')}\n` +

@@ -184,7 +184,7 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
   const read = { ...options, range: range && widen(range, span) }
   let content: LiveContent | undefined
   // Computed on demand, because tests build their pipeline thousands of times.
-  const live = (): LiveContent => (content ??= liveContent(pipeline))
+  const live = (): LiveContent => (content ??= liveContent(pipeline, options.fresh))
   const sources = parts.flatMap((part, k) => {
     const own = k < links.length ? { ...part, commit_interval: Math.min(part.commit_interval, LINK_COMMIT) } : part
     return part.sources.map(step => buildSource(step, own, k, read, context(step.name), meters, live))

@@ -3,13 +3,14 @@
  * is written and where. Settings that the schema marks as `tuning` or `secret` are omitted, because others may read the description (in the
  * metadata of a consumer group, or in a lock file).
  */
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import manifest from '../../package.json' with { type: 'json' }
 import { canonical } from '../config/hash.ts'
 import type { Pipeline, SinkStep, Step } from '../config/model.ts'
 import { itemSchema, propertySchema, type Schema, views } from '../config/schema.ts'
 import { scopeOf } from '../config/traits.ts'
 import type { LiveContent } from '../contract/plugin.ts'
+import { STARTS_OVER } from '../kit/live-content.ts'
 
 /** Longer values are replaced by their hash, because brokers store the metadata for every group member. */
 const SHOWN = 60
@@ -18,7 +19,8 @@ const LARGE = 8000
 /** Settings of a source that determine what a record is. The selection of records may differ, such as an additional topic. */
 const DECODING = ['format', 'isolation_level'] as const
 
-export function liveContent(pipeline: Pipeline): LiveContent {
+/** @param fresh the process starts lanes over */
+export function liveContent(pipeline: Pipeline, fresh = false): LiveContent {
   const { name, version, file, sources, transforms, sinks, dlq } = pipeline
   const settings: Record<string, string> = {}
   const add = (path: string, step: Step, connection?: string): void => {
@@ -41,6 +43,7 @@ export function liveContent(pipeline: Pipeline): LiveContent {
   for (const step of sinks) add(`sinks.${step.name}`, step, own(step))
   if (dlq) add('dlq', dlq, own(dlq))
   if (JSON.stringify(settings).length > LARGE) shorten(settings)
+  if (fresh) settings[STARTS_OVER] = randomUUID()
   return { owner: `${name}.${version}`, file, runner: manifest.version, settings }
 }
 

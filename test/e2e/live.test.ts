@@ -25,7 +25,7 @@ for (const name of ['kafka', 'embedded'] as const) {
   interface World {
     readonly backend: Backend
     readonly env: Record<string, string>
-    start(env?: Record<string, string>): ReturnType<typeof startRunner>
+    start(env?: Record<string, string>, ...flags: string[]): ReturnType<typeof startRunner>
     run(env?: Record<string, string>, ...flags: string[]): ReturnType<typeof runRunner>
     settled(members: number): Promise<void>
   }
@@ -40,7 +40,7 @@ for (const name of ['kafka', 'embedded'] as const) {
       await work({
         backend,
         env,
-        start: (over = {}) => startRunner(args, options(over)),
+        start: (over = {}, ...flags) => startRunner([...args, ...flags], options(over)),
         run: (over = {}, ...flags) => runRunner([...args, ...flags], options(over)),
         settled: count => eventually(async () => expect(await backend.members(id)).toEqual({ count, stable: true })),
       })
@@ -94,6 +94,31 @@ for (const name of ['kafka', 'embedded'] as const) {
       const other = runners.find(r => r !== refused.r)!
       other.kill()
       await other.exit(0)
+    }))
+
+  test(`${name}: of two processes that start with --fresh at the same time, one is refused, and no lane is started over twice`, () =>
+    use(async w => {
+      const records = Array.from({ length: 200 }, (_, i) => ({ key: 'k', partition: i % 4, value: '{}', time: T + i * 1000 }))
+      await w.backend.produce(w.env.IN, records)
+      const runners = [w.start({}, '--fresh'), w.start({}, '--fresh')]
+      const refused = await Promise.race(runners.map(async r => ({ r, code: (await r.exited).code })))
+      expect([refused.code, refused.r.stderr]).toEqual([3, expect.stringContaining('this one was started with --fresh')])
+      const other = runners.find(r => r !== refused.r)!
+      await w.settled(1)
+      // Nor can another one join it, or it others.
+      const plain = await w.run()
+      expect([plain.code, plain.stderr]).toEqual([3, expect.stringContaining('it was started with --fresh')])
+      const windows = (): Promise<string[]> =>
+        w.backend.readAll(w.env.OUT).then(all => all.map(r => `${r.key} ${String(r.value)}`).toSorted())
+      await w.backend.waitFor(w.env.OUT, 4 * 19)
+      other.kill()
+      await other.exit(0)
+      expect(await windows()).toHaveLength(4 * 19)
+      const again = w.start()
+      await w.settled(1)
+      expect((await w.run({}, '--fresh')).code).toBe(3)
+      again.kill()
+      await again.exit(0)
     }))
 
   test(`${name}: a killed process does not block the next one`, () =>
