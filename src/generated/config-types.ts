@@ -17,7 +17,7 @@ export interface FileSourceConfig {
    */
   compression: 'auto' | 'none' | 'gzip' | 'zstd'
   /**
-   * Wait for more lines at the end of the file, as `tail -F` does. The file may be created later, and may be rotated. A renamed file, or the copy of a truncated one (`copytruncate`), is read to its end before the new file, also after a restart. Lines that cannot be found are logged and counted in `file_gaps_total`. Without `follow`, the input ends at the end of the file.
+   * Wait for more lines at the end of the file, as `tail -F` does. The file may be created later, and may be rotated. A renamed file, or the copy of a truncated one (`copytruncate`), is read to its end before the new file, also after a restart. Lines that cannot be found are a gap: windows follow `on_gap`, and `file_gaps_total` counts it. Without `follow`, the input ends at the end of the file.
    */
   follow: boolean
   /**

@@ -276,7 +276,7 @@ export class Identity {
         `${reason}, and the state of ${needWhole.join(', ')} would miss them (${entries} entries).\n` +
           `  - set on_gap of window and bars to mark, withhold or dead_letter, which keep complete results\n${this.waysOut('to start with empty state')}`,
       )
-    this.options.log.warn({ lane: lane.id, lost }, `${reason}; reading continues after them`)
+    this.options.log.warn({ lane: lane.id, lost }, `${reason}; reading continues`)
   }
 
   /** Stateful steps after a repartition of this lane, which do not receive the gap. */

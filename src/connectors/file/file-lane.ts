@@ -3,12 +3,21 @@
  * A followed file is read to its end before the next one. After a *rename* the old file stays open until it has not grown for
  * `rotate_wait`, because its writer may not have noticed the rename yet. A *truncation* is detected when the bytes before the position are
  * gone; the rest of the old content is then in the copy beside the file. After a restart, the file of the checkpoint is searched under the
- * names that rotations give (`rotation.ts`), and reading continues there. A file that is not found is logged and counted. This is one state
- * machine: splitting it would spread its states over two files.
+ * names that rotations give (`rotation.ts`), and reading continues there. A file that is not found is a gap. This is one state machine:
+ * splitting it would spread its states over two files.
  */
 import type { FileHandle } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
-import { type Batch, DecodeError, EnvironmentError, type Logger, type Message, type Metrics, type Position } from '../../contract/plugin.ts'
+import {
+  type Batch,
+  DecodeError,
+  EnvironmentError,
+  type Gap,
+  type Logger,
+  type Message,
+  type Metrics,
+  type Position,
+} from '../../contract/plugin.ts'
 import type { Encoding } from '../../kit/lines/encoding.ts'
 import { type Compression, compressionOf, type Input, openInput } from './input.ts'
 import { NotRead, openFile } from './open.ts'
@@ -88,6 +97,8 @@ export class FileLane {
   /** The first file opened: a lane without a checkpoint returns to it, even after a rotation. */
   private first: FilePosition | undefined
   private times = 0
+  /** Not yet reported. */
+  private missed: Gap | undefined
   /** It was logged that the file is not read. */
   private skipped = false
   /** The files that were read last, under their present names. */
@@ -115,6 +126,7 @@ export class FileLane {
       this.done = []
       this.from = (position as FilePosition | undefined) ?? this.first
       this.times = this.from?.times ?? 0
+      this.missed = undefined
       this.atEnd = false
     })
   }
@@ -133,7 +145,13 @@ export class FileLane {
   private async read(time: number): Promise<Batch | undefined> {
     if (!this.current && !(await this.open())) return undefined
     for (;;) {
-      if (this.readAt === 0 && this.options.follow) await this.missed()
+      // Truncated, and removed before it was opened again.
+      if (!this.current) return undefined
+      const gap = this.missed
+      this.missed = undefined
+      // At once: silence could close windows that lack the lines.
+      if (gap) return { ...this.batch([]), gap }
+      if (this.readAt === 0 && this.options.follow) await this.copied()
       const chunk = await this.chunk()
       if (chunk === undefined) {
         const messages = await this.truncated(time)
@@ -176,7 +194,7 @@ export class FileLane {
    * Nothing of the file has been read yet: it may have been filled, copied and truncated since the last check. `found.facts` is that last
    * check. Only this place replaces it, with facts taken before the copies are listed, so that no copy is missed between two checks.
    */
-  private async missed(): Promise<void> {
+  private async copied(): Promise<void> {
     const { found, role, handle, input } = this.current!
     if (role !== 'path') return
     const now = toFacts(await handle.stat({ bigint: true }))
@@ -185,7 +203,7 @@ export class FileLane {
     for (const copy of await copiesSince(this.path, found.facts, this.done)) {
       const opened = await openFound(copy, this.encoding)
       // Renamed after it was listed.
-      if (!opened) return this.missed()
+      if (!opened) return this.copied()
       const first = await opened.input.read(0, MARK)
       // Copied but not truncated yet: the copy has the same content as the file.
       if (first.length > 0 && !(await input.read(0, first.length)).equals(first)) {
@@ -334,12 +352,9 @@ export class FileLane {
     const copies = isSame(facts, from)
     const after = { ino: from.ino ?? '', born: copies ? 0 : (from.born ?? 0), written: from.written ?? Infinity }
     const next = options.follow ? await successor(path, after, false) : undefined
-    if (options.follow) this.gap()
-    options.log.warn(
-      { file: path, position: from.byte, line: from.line, size: facts.size },
-      options.follow
-        ? 'the file of the checkpoint was replaced, and its rotated copy was not found: its lines after this one, if any, are not read'
-        : 'the file was replaced since the checkpoint: reading the new file from its beginning',
+    this.gap(
+      `the file ${path} was replaced since the checkpoint${options.follow ? ', and its rotated copy was not found' : ''}: ` +
+        `lines of the former file after line ${from.line}, if any, are not read`,
     )
     const opened = next && (await openFound(next, encoding))
     if (next && opened) {
@@ -455,10 +470,9 @@ export class FileLane {
       Object.assign(this, { head, recent, readAt })
       return []
     }
-    this.gap()
-    options.log.warn(
-      { file: path, position: this.readAt, line: records.position.line },
-      'the file was truncated, and its copy was not found: lines written between the last read and the truncation, if any, are lost. Reading it from its beginning.',
+    this.gap(
+      `the file ${path} was truncated, and its copy was not found: lines after line ${records.position.line} that were written between the last ` +
+        'read and the truncation, if any, are lost',
     )
     this.lost = { ...this.position() }
     const messages = records.end(time)
@@ -483,7 +497,9 @@ export class FileLane {
     }
   }
 
-  private gap(): void {
+  private gap(reason: string): void {
+    this.missed = { reason }
+    if (!this.options.follow) return
     this.options.metrics
       .counter(
         'file_gaps_total',

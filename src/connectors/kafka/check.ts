@@ -36,7 +36,7 @@ export async function checkSink(config: KafkaSinkConfig, ctx: CheckContext): Pro
       if (found.ok && config.timestamp !== 'now' && ctx.role !== 'dlq')
         named.push(...(await look.dates(topic, config.timestamp, await held)))
     }
-    if (ctx.checkpoints) named.push(...(await look.checkpoints('check')))
+    if (ctx.checkpoints) named.push(...(await look.checkpoints('check')), ...(await look.markers(topics)))
     return named
   })
 }
@@ -203,6 +203,18 @@ class Look {
         return { what, ok: true, detail: found === 'yes' ? 'exists, read and write allowed' : 'will be created' }
       }),
     ]
+  }
+
+  /** Whether an error of the brokers can break exactly-once delivery into these topics. Nothing if not, or if it cannot be determined. */
+  async markers(topics: readonly string[]): Promise<CheckResult[]> {
+    const { exposedTopics, lostMarkers } = await import('./client/transact/lost-markers.ts')
+    const exposed = await exposedTopics(this.driver.admin.cluster, topics).catch(() => [])
+    return exposed.map(topic => ({
+      what: `replicas of topic ${topic}`,
+      ok: true,
+      detail: lostMarkers([topic]),
+      fix: `kafka-reassign-partitions --bootstrap-server ${this.config.brokers} --reassignment-json-file FILE --execute, with two or more replicas for each partition of ${topic}`,
+    }))
   }
 
   private grant(operation: AclOperation, resource: string): string {

@@ -3,7 +3,7 @@
 import library0 from 'ajv/dist/runtime/ucs2length.js'
 import { FORMATS } from '../../config/formats.ts'
 
-export const fingerprint = 'd00b4834-4743'
+export const fingerprint = 'be08aac3-4767'
 export const validate = validate0;
 export default validate0;
 const schema0 = {"type":"object","additionalProperties":false,"required":["path"],"properties":{"path":{"type":"string","minLength":1},"format":{"type":"string","enum":["auto","jsonl","csv","text"]},"compression":{"type":"string","enum":["auto","none","gzip","zstd"]},"follow":{"type":"boolean"},"poll_interval":{"type":"string","format":"duration"},"rotate_wait":{"type":"string","format":"duration"},"columns":{"type":"array","minItems":1,"uniqueItems":true,"items":{"type":"string","minLength":1}},"header":{"type":"string","enum":["names","rename","skip","none"]},"delimiter":{"type":"string"},"quoting":{"type":"string","enum":["double","backslash","none"]},"quote":{"type":"string"},"trailing_delimiter":{"type":"boolean"},"skip_lines":{"type":"integer","minimum":0,"maximum":1000000},"comment":{"type":"string"},"line_break":{"type":"string","enum":["auto","lf","cr"]},"encoding":{"type":"string","enum":["auto","utf-8","utf-16le","utf-16be","windows-1252","latin1"]},"max_line_size":{"type":"string","format":"size"}}};

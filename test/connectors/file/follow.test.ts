@@ -45,17 +45,20 @@ async function follow(path: string, o: { position?: Position; config?: Partial<F
   await source.open!(stop.signal)
   const lines: string[] = []
   const failures: string[] = []
+  const gaps: string[] = []
   let position = o.position
   const reading = (async () => {
     for (;;) {
       const batch = await source.read(stop.signal)
       for (const m of batch!.messages) (m.failure ? failures : lines).push(m.payload!.toString())
+      if (batch!.gap) gaps.push(batch!.gap.reason)
       position = batch!.position
     }
   })().catch(() => {})
   return {
     lines,
     failures,
+    gaps,
     counters,
     clock: ctx.clock,
     warnings: ctx.warnings,
@@ -223,7 +226,7 @@ describe('copy and truncate', () => {
     await again.stop()
   })
 
-  test('without a copy: the loss is logged and counted, and a partial line is dead-lettered', async () => {
+  test('without a copy: the loss is a gap and counted, and a partial line is dead-lettered', async () => {
     const path = fresh()
     writeFileSync(path, 'one\nhal')
     const f = await follow(path)
@@ -232,7 +235,8 @@ describe('copy and truncate', () => {
     appendFileSync(path, 'two\n')
     await f.has(2)
     expect([f.lines, f.failures]).toEqual([['one', 'two'], ['hal']])
-    expect(f.warnings.map(w => w.message)).toEqual([expect.stringContaining('its copy was not found')])
+    expect(f.gaps).toEqual([expect.stringContaining('its copy was not found')])
+    expect(f.warnings).toEqual([])
     expect(f.counters.get('file_gaps_total')).toBe(1)
     await f.stop()
   })
@@ -359,7 +363,7 @@ describe('rotation while the runner is down', () => {
     await f.stop()
   })
 
-  test('the former file is gone: the loss is logged and counted, and later files are read', async () => {
+  test('the former file is gone: the loss is a gap and counted, and later files are read', async () => {
     const path = fresh()
     const position = await readTwo(path)
     rmSync(path)
@@ -368,7 +372,8 @@ describe('rotation while the runner is down', () => {
     const f = await follow(path, { position })
     await f.has(4)
     expect(f.lines).toEqual(numbered(4, 8))
-    expect(f.warnings.map(w => w.message)).toEqual([expect.stringContaining('its rotated copy was not found')])
+    expect(f.gaps).toEqual([expect.stringContaining('its rotated copy was not found')])
+    expect(f.warnings).toEqual([])
     expect(f.counters.get('file_gaps_total')).toBe(1)
     await f.stop()
   })

@@ -198,15 +198,18 @@ describe('continuing', () => {
   test.each([
     ['another file of the same length', '7\n8\n'],
     ['a shorter file', '7\n'],
-  ])('on %s: from its beginning, with a warning', async (_, text) => {
+  ])('on %s: from its beginning, after a gap', async (_, text) => {
     const path = write('a.jsonl', '1\n2\n')
     const first = await open(config({ path }))
     const position = positionOf(await readAll(first.source))
     await first.source.close!()
     writeFileSync(path, text)
     const { source, ctx } = await open(config({ path }), position)
-    expect((await readAll(source)).flatMap(b => b.messages.map(m => m.value))).toEqual(text.trim().split('\n').map(Number))
-    expect(ctx.warnings).toHaveLength(1)
+    const batches = await readAll(source)
+    expect(batches.flatMap(b => b.messages.map(m => m.value))).toEqual(text.trim().split('\n').map(Number))
+    expect(batches.flatMap(b => b.gap?.reason ?? [])).toEqual([expect.stringContaining('was replaced since the checkpoint')])
+    expect(batches[0].messages).toEqual([])
+    expect(ctx.warnings).toEqual([])
     await source.close!()
   })
 })
@@ -251,14 +254,14 @@ describe('follow', () => {
     await again.source.close!()
   })
 
-  test('reads a truncated file from its beginning, with a warning', async () => {
+  test('reads a truncated file from its beginning, after a gap', async () => {
     const path = write('a.log', 'one\ntwo\n')
-    const { source, ctx } = await open(config({ path, follow: true }))
+    const { source } = await open(config({ path, follow: true }))
     await next(source)
     truncateSync(path)
     appendFileSync(path, '1\n')
+    expect((await source.read(signal))!.gap!.reason).toContain('was truncated')
     expect(await next(source)).toEqual([[1, '1']])
-    expect(ctx.warnings).toHaveLength(1)
     await source.close!()
   })
 })

@@ -69,6 +69,31 @@ export class Reader {
   list<T>(item: () => T): T[] {
     return Array.from({ length: Math.max(0, this.int32()) }, item)
   }
+  varint(): number {
+    let value = 0
+    for (let shift = 0; ; shift += 7) {
+      const byte = this.bytes.readUInt8(this.skip(1))
+      value += (byte & 0x7f) * 2 ** shift
+      if (byte < 0x80) return value
+    }
+  }
+  compactString(): string {
+    const length = this.varint() - 1
+    const from = this.skip(length)
+    return this.bytes.toString('utf8', from, from + length)
+  }
+  compactList<T>(item: () => T): T[] {
+    return Array.from({ length: Math.max(0, this.varint() - 1) }, item)
+  }
+  /** `each` reads its own copy: unknown fields are skipped. */
+  tagged(each: (tag: number, field: Reader) => void = () => {}): void {
+    for (let left = this.varint(); left > 0; left--) {
+      const tag = this.varint()
+      const length = this.varint()
+      const from = this.skip(length)
+      each(tag, new Reader(this.bytes.subarray(from, from + length)))
+    }
+  }
   private skip(length: number): number {
     const from = this.at
     this.at += length

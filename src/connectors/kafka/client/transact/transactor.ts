@@ -17,6 +17,7 @@ import { ADMIN_TIMEOUT, listTopics } from '../topics-and-offsets.ts'
 import type { Cluster } from '../cluster.ts'
 import { checkpointTopic, ownerOf, partitionFor, partitionOf, readCheckpoint, readCheckpoints } from './checkpoint.ts'
 import { LaneProducer } from './lane-producer.ts'
+import { exposedTopics, lostMarkers } from './lost-markers.ts'
 import { WrittenTopics } from '../produce/written-topics.ts'
 import { topicIds } from '../topic-ids.ts'
 import type { TopicWatch } from '../topic-watch.ts'
@@ -45,6 +46,20 @@ export class KafkaTransactor implements Transactor {
     })
   }
 
+  /** Topics whose replicas were looked up. */
+  private readonly looked = new Set<string>()
+
+  /** Logs an error of the brokers that can break exactly-once delivery into the topic. Waits for nothing, and retries nothing. */
+  private warn(topic: string): void {
+    if (this.looked.has(topic)) return
+    this.looked.add(topic)
+    const look = async (): Promise<void> => {
+      const exposed = await exposedTopics(this.cluster, [topic])
+      if (exposed.length > 0) this.log.warn({ topic }, `${lostMarkers(exposed)}. Use two or more replicas`)
+    }
+    look().catch((error: Error) => this.log.debug({ topic, error: error.message }, 'the release of the brokers is unknown'))
+  }
+
   async claim(lane: LaneInfo): Promise<Checkpoint | undefined> {
     this.lanes.get(lane.id)?.discard()
     if (this.written.has(this.topic) && this.watch.sight(this.topic) === 'missing') throw this.goneError(this.topic)
@@ -60,9 +75,16 @@ export class KafkaTransactor implements Transactor {
       checkpoint,
       this.options.producer,
       this.log,
-      { onTopic: topic => this.written.add(topic), mayCreate: topic => !this.watch.existed(topic) },
+      {
+        onTopic: topic => {
+          this.written.add(topic)
+          this.warn(topic)
+        },
+        mayCreate: topic => !this.watch.existed(topic),
+      },
     )
     this.written.add(this.topic)
+    this.warn(this.topic)
     this.lanes.set(lane.id, producer)
     // Only now: includes everything that the former owner committed.
     return readCheckpoint(this.cluster, checkpoint, lane, 0, topicId)
