@@ -36,7 +36,8 @@ sinks: [{ file: out.jsonl }]
 metrics: { enabled: false }
 `,
   })
-  const go = (env: Record<string, string>, ...args: string[]) => runRunner(['run', 'p.yaml', '--until-idle', '500ms', ...args], { cwd, env })
+  const go = (env: Record<string, string>, ...args: string[]) =>
+    runRunner(['run', 'p.yaml', '--until-idle', '500ms', ...args], { cwd, env })
   expect((await go({ FOLLOW: 'true', ON_GAP: 'stop' })).code).toBe(0)
   writeFileSync(join(cwd, 'new'), row(4) + row(12) + row(22))
   renameSync(join(cwd, 'new'), join(cwd, 'in.jsonl'))
@@ -48,7 +49,10 @@ metrics: { enabled: false }
   expect(marked.code, marked.stderr).toBe(0)
   expect(marked.stderr.split('\n').filter(line => line.includes('was replaced since the checkpoint'))).toHaveLength(1)
   const results = (): { seconds: number[]; incomplete?: boolean }[] =>
-    readFileSync(join(cwd, 'out.jsonl'), 'utf8').trim().split('\n').map(line => JSON.parse(line) as { seconds: number[]; incomplete?: boolean })
+    readFileSync(join(cwd, 'out.jsonl'), 'utf8')
+      .trim()
+      .split('\n')
+      .map(line => JSON.parse(line) as { seconds: number[]; incomplete?: boolean })
   expect(results().find(r => r.seconds.includes(0))).toMatchObject({ incomplete: true })
   const before = results().length
   // From the beginning of the new file, and nothing of the former one.
