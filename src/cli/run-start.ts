@@ -1,8 +1,8 @@
 /** The line with which a pipeline starts: what it reads and writes, from which position, with which guarantee, and where it keeps its state. */
 import type { Pipeline } from '../config/model.ts'
 import { consumerGroupOf, isOneShot, isReplayable, transactionsOf } from '../config/traits.ts'
-import { describe, type Explanation, type StepInfo } from '../explain/describe.ts'
-import { fit } from '../kit/text/columns.ts'
+import { type Outline, outlineOf, type StepInfo } from '../explain/outline.ts'
+import { cut } from '../kit/text/printable.ts'
 import { inStateDir } from '../kit/state-dir.ts'
 import type { Range } from '../runtime/backfill.ts'
 import type { BuiltSource } from '../runtime/build.ts'
@@ -24,14 +24,14 @@ export interface StartOptions {
   readonly fresh?: boolean
 }
 
-/** Columns of the setting of one step: an expression or a query may be long. */
+/** Characters of the setting of one step: an expression or a query may be long. */
 const MAX = 60
 
 /** @param sources of the running pipeline */
 export function startOf(pipeline: Pipeline, sources: readonly BuiltSource[], options: StartOptions): Start {
-  const whole = describe(pipeline)
+  const whole = outlineOf(pipeline)
   const of = (...kinds: StepInfo['kind'][]): string[] =>
-    whole.steps.filter(s => kinds.includes(s.kind)).map(s => fit(`${s.kind === 'dlq' ? 'dlq ' : ''}${s.type} ${s.headline}`.trim(), MAX))
+    whole.steps.filter(s => kinds.includes(s.kind)).map(s => cut(`${s.kind === 'dlq' ? 'dlq ' : ''}${s.type} ${s.headline}`.trim(), MAX))
   const idle = options.range !== undefined || options.dryRun === true
   return {
     pipeline: pipeline.name,
@@ -83,7 +83,7 @@ function stateOf(pipeline: Pipeline, sources: readonly BuiltSource[], idle: bool
   return `state in ${[...new Set(places)].join(' and ')}`
 }
 
-function listensOf({ steps, runtime }: Explanation): string[] {
+function listensOf({ steps, runtime }: Outline): string[] {
   const steady = steps.flatMap(({ name, config }) => {
     const { port, host } = (config ?? {}) as { port?: unknown; host?: unknown }
     return typeof port === 'number' ? [`${name} listens on ${String(host ?? '')}:${port}`] : []

@@ -1,9 +1,10 @@
 /** The graph of a pipeline as Mermaid text, and as SVG. */
 import type { Guarantee } from '../contract/plugin.ts'
 import { needsPackage } from '../kit/optional-package.ts'
-import type { Edge, Explanation, StepInfo } from './describe.ts'
+import type { Explanation } from './describe.ts'
+import type { Edge, StepInfo } from './outline.ts'
 
-const COLOURS: Record<Guarantee, string> = {
+const COLORS: Record<Guarantee, string> = {
   exactly_once: '#16a34a',
   effectively_once: '#0d9488',
   at_least_once: '#d97706',
@@ -25,7 +26,7 @@ export function toMermaid(e: Explanation): string {
       : []),
     ...[...of('sink'), ...of('dlq')].map(s => `  ${id(s.name)}${store(s)}`),
     ...edges.map(edge => `  ${edge.from === '' ? 'lane' : id(edge.from)} ${arrow(edge)} ${id(edge.to)}`),
-    ...e.edges.flatMap((edge, i) => (edge.guarantee ? [`  linkStyle ${i} stroke:${COLOURS[edge.guarantee]},stroke-width:2px`] : [])),
+    ...e.edges.flatMap((edge, i) => (edge.guarantee ? [`  linkStyle ${i} stroke:${COLORS[edge.guarantee]},stroke-width:2px`] : [])),
     '  classDef source fill:#e0f2fe,stroke:#0284c7,color:#0c4a6e',
     '  classDef step fill:#ffffff,stroke:#94a3b8,color:#1e293b',
     '  classDef sink fill:#dcfce7,stroke:#16a34a,color:#14532d',

@@ -5,7 +5,8 @@ import { ExactNumber } from '../contract/plugin.ts'
 import type { Guarantee } from '../contract/plugin.ts'
 import { formatPath, type Path } from '../config/tree.ts'
 import { isRecord } from '../kit/values/records.ts'
-import type { Edge, Explanation, StepInfo } from './describe.ts'
+import type { Explanation } from './describe.ts'
+import type { Edge, StepInfo } from './outline.ts'
 import type { Pair } from './guarantees.ts'
 
 export type Style = 'bold' | 'dim' | 'source' | 'sink' | 'dead' | Guarantee
