@@ -179,6 +179,9 @@ function made(step: Step, before: Place): Place {
     case 'rekey':
       return { ...before, key: of(c.key as string) }
     case 'lookup':
+    case 'lookup_file':
+    case 'lookup_http':
+    case 'lookup_redis':
     case 'sql':
     case 'join_latest':
       if (c.as === undefined) return values(NOTHING)

@@ -167,7 +167,22 @@ function reportStrangers(
 }
 
 /** Steps that show what is in the records that they emit. */
-const TYPED = ['generate', 'postgres', 'schedule', 'validate', 'map', 'window', 'group', 'envelope', 'unnest', 'lookup', 'sql']
+const TYPED = [
+  'generate',
+  'postgres',
+  'schedule',
+  'validate',
+  'map',
+  'window',
+  'group',
+  'envelope',
+  'unnest',
+  'lookup',
+  'lookup_file',
+  'lookup_http',
+  'lookup_redis',
+  'sql',
+]
 
 /** Without such a step, nothing is known, and no code is loaded to check it. */
 export const isTyped = ({ type, plugin, node, config }: CheckedStep): boolean =>

@@ -166,6 +166,11 @@ export interface TransformContext extends Context {
 /** Changes data. There is one instance per lane, and calls never overlap, so fields need no locks. */
 export interface Transform {
   /**
+   * Called before the first batch, when the lane is claimed: loads what every batch needs. After a `ConnectionError` the lane is claimed
+   * again with back-off, with a new instance; an `EnvironmentError` ends the run.
+   */
+  open?(): Promise<void>
+  /**
    * Processes a batch. Return nothing if the work is synchronous (the fast path), and a promise only if it must wait.
    * If it throws, the message that causes the error is found and dead-lettered; a lane with state restores its checkpoint first.
    * A `ConnectionError` does not fail messages: the call is repeated with back-off, and its output is undone. Throw it before you change
@@ -184,6 +189,8 @@ export interface Transform {
   onClock?(time: number, out: Output): void
   /** The input has ended (end of a file, end of a backfill). Close what ends at or before `until` (epoch ms, Infinity: everything). */
   onEnd?(out: Output, until: number): void
+  /** As `Source.healthy`. A batch that waits for the peer of the transform is reported as not ready in any case. */
+  healthy?(): boolean | string
   close?(): void | Promise<void>
 }
 

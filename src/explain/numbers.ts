@@ -157,7 +157,10 @@ function through(step: Step, value: Value): Value {
         ? UNKNOWN
         : value.with(c.as as string, c.value === undefined ? plain(value.all) : plain(made(c.value as string, value).all))
     case 'lookup':
-      // Exact numbers of a row are strings.
+    case 'lookup_file':
+    case 'lookup_http':
+    case 'lookup_redis':
+      // Exact numbers of a row of `lookup` are strings; the others keep the digits of numbers.
       return value.with(c.as as string, plain('untouched'))
     case 'window':
       return windowed(c.aggregates as Record<string, Record<string, string>>, value)

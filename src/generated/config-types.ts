@@ -1518,6 +1518,10 @@ export interface LookupConfig {
    */
   ttl: number
   /**
+   * How long it is cached that a key has no row. Default: `ttl`. In ms.
+   */
+  negative_ttl?: number
+  /**
    * Maximum number of cached keys. The least recently used are removed first.
    */
   max_entries: number
@@ -1569,6 +1573,94 @@ export interface LookupConfig {
    * Timeout of idle transactions. The server ends a transaction of the runner that is idle for longer, so a frozen runner does not block other clients; `0s`: no timeout. In ms.
    */
   idle_in_transaction_timeout: number
+}
+
+/**
+ * Adds a row of a local file (CSV or JSON Lines) to each message. The file is loaded before the first record and kept in memory. When it changes, it is loaded again; a version that cannot be used is logged and reported by `/ready`, and the rows of the earlier version stay in use. Replace the file by renaming a complete one.
+ */
+export interface LookupFileConfig {
+  /**
+   * A regular file, not compressed. Relative to the working directory.
+   */
+  path: string
+  /**
+   * `jsonl`: a JSON object per line. `csv`: rows with a header line; every field is a string. `auto`: chosen by the extension (`.csv` and `.tsv`), otherwise `jsonl`.
+   */
+  format: 'auto' | 'jsonl' | 'csv'
+  /**
+   * Field of a row that holds its key: text or a number. Numbers of JSON Lines are compared by value (`1.10` equals `1.1`). A key in a CSV file is text, and equals a number if it is written in its shortest form (`1.1`).
+   */
+  column: string
+  /**
+   * Expression that gives a message's key.
+   */
+  key: string
+  /**
+   * Field of the message that receives the row as an object.
+   */
+  as: string
+  /**
+   * Return all rows of the key as a list. A key without rows gives an empty list. Without it, a file with two rows of one key is rejected.
+   */
+  many: boolean
+  /**
+   * Interval of the checks for a changed file; `0s`: never. A changed file is loaded when it has not changed for a second. In ms.
+   */
+  reload: number
+  /**
+   * Maximum size of the file. A larger file is rejected. In bytes.
+   */
+  max_size: number
+  /**
+   * Character encoding of the file. `auto`: UTF-8, or UTF-16 if the file begins with its byte order mark.
+   */
+  encoding: 'auto' | 'utf-8' | 'utf-16le' | 'utf-16be' | 'windows-1252' | 'latin1'
+  /**
+   * Maximum size of a line. A file with a longer line is rejected. In bytes.
+   */
+  max_line_size: number
+  /**
+   * A message without a row is dead-lettered (`fail`), passed on unchanged (`pass`), or passed on with null in `as` (`null`).
+   */
+  on_missing: 'fail' | 'pass' | 'null'
+  /**
+   * For `csv`: column names, for an input without a header line, or with `header: skip` to replace those of the header.
+   *
+   * @minItems 1
+   */
+  columns?: string[]
+  /**
+   * For `csv`. `names`: the first line has a unique name for each column; the default without `columns`. `rename`: as `names`, but a column without a name becomes `column_N`, and the second `price` becomes `price_2`. `skip`: the first line is skipped and `columns` has the names. `none`: there is no header line; `columns` names the columns, otherwise they are `column_1`, `column_2`…; the default with `columns`.
+   */
+  header?: 'names' | 'rename' | 'skip' | 'none'
+  /**
+   * For `csv`: the character between fields, one ASCII character or `comma`, `semicolon`, `tab`, `pipe`, `space`, `colon`. Default: `comma`, for files called `.tsv` `tab`.
+   */
+  delimiter?: string
+  /**
+   * For `csv`. `double`: a quote inside a quoted field is doubled. `backslash`: it is escaped with a backslash. `none`: quotes are part of the data, and fields contain no line breaks.
+   */
+  quoting: 'double' | 'backslash' | 'none'
+  /**
+   * For `csv`: the character that encloses fields. Default: `"`.
+   */
+  quote?: string
+  /**
+   * For `csv`: every line, including the header, ends with an extra delimiter.
+   */
+  trailing_delimiter: boolean
+  /**
+   * For `csv`: number of lines to skip before the header, including blank lines.
+   */
+  skip_lines: number
+  /**
+   * For `csv`: lines that begin with this character are skipped.
+   */
+  comment?: string
+  /**
+   * `lf`: lines end with LF or CR LF. `cr`: lines end with CR. `auto`: detected from the first line; always `lf` for `text`.
+   */
+  line_break: 'auto' | 'lf' | 'cr'
 }
 
 /**

@@ -50,6 +50,8 @@ export function keepWithin(transform: Transform, { from = Number.NEGATIVE_INFINI
     return limit
   }
   return {
+    open: transform.open && (() => transform.open!()),
+    healthy: transform.healthy && (() => transform.healthy!()),
     process: (messages, out) => transform.process(messages, limited(out)),
     onGap: transform.onGap && (gap => transform.onGap!(gap)),
     onClock: transform.onClock && ((time, out) => transform.onClock!(time, limited(out))),

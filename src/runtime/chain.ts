@@ -25,6 +25,7 @@ import type { Failure } from '../kit/dead-letter/dead-letters.ts'
 import { repeatedName } from '../kit/text/json-names.ts'
 import { show } from '../kit/values/fields.ts'
 import { a, mendFrame } from './message-frame.ts'
+import { peerProblem } from './readiness.ts'
 import type { StepMeter } from './telemetry/meters.ts'
 
 export interface Stage {
@@ -269,6 +270,20 @@ export class Chain {
 
   onEnd(until: number): void | Promise<void> {
     return this.each((t, out) => t.onEnd?.(out, until))
+  }
+
+  /** Undefined if there is nothing to open. */
+  open(): Promise<unknown> | undefined {
+    const opening = this.stages.flatMap(({ transform }) => transform.open?.() ?? [])
+    return opening.length > 0 ? Promise.all(opening) : undefined
+  }
+
+  /** Why transforms are not ready, by step. */
+  *problems(): Generator<readonly [step: string, reason: string]> {
+    for (const { name, transform } of this.stages) {
+      const reason = peerProblem(transform)
+      if (reason !== undefined) yield [name, reason]
+    }
   }
 
   async close(): Promise<void> {

@@ -130,6 +130,7 @@ export class Lane {
     const about = { kind: 'lane', name: this.info.id } as const
     const { held, restoringSince, busySince } = this
     yield* this.writer.findings()
+    for (const [name, reason] of this.chain.problems()) yield { kind: 'transform', name, aspect: 'peer', reason }
     if (this.status === 'restoring' && now - restoringSince >= STALL)
       yield { ...about, aspect: 'restore', reason: 'its checkpoint is not restored yet', since: restoringSince }
     if (held?.trouble.lasts)
@@ -419,6 +420,8 @@ export class Lane {
       )
     const stages = this.run.built.stages(this.info, this.state, this.entry.part)
     this.chain = this.chainOf([this.entry.inlet, ...stages])
+    const opening = this.chain.open()
+    if (opening) await opening
     // A lane without records marks itself as idle in a link, which is committed with a position, too.
     const position = checkpoint?.position ?? this.beginning
     this.restoredTo = JSON.stringify(position)

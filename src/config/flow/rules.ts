@@ -35,8 +35,16 @@ export function sourceType(type: string, config: Config, of: TypeOf): RecordType
   const format: unknown = type === 'file' && config.format === 'auto' ? formatOf(config.path) : config.format
   if (format === 'text' && ['file', 'stdin', 'kafka', 'http'].includes(type)) return TEXT
   // Names of a header line are in the data.
-  if (format === 'csv' && Array.isArray(config.columns)) return objectOf(config.columns.map((name: string) => [name, TEXT]))
+  if (format === 'csv' && Array.isArray(config.columns)) return csvRow(config.columns)
   return ANY
+}
+
+const csvRow = (columns: readonly string[]): RecordType => objectOf(columns.map(name => [name, TEXT]))
+
+/** A row of the file of a `lookup_file` step. */
+function tableRow({ format, path, columns }: Config): RecordType {
+  const csv = (format === 'auto' ? formatOf(path) : format) === 'csv'
+  return csv && Array.isArray(columns) ? csvRow(columns) : objectOf([], true)
 }
 
 /** By the name of the file, as `formatOf` of the file source: its module has the readers too. */
@@ -82,6 +90,11 @@ export function transformType(type: string, config: Config, input: RecordType, o
       return windowed(config, input, of)
     case 'lookup':
       return joined(config, input, config.many ? listOf(selected(config.query)) : selected(config.query))
+    case 'lookup_file':
+      return joined(config, input, config.many ? listOf(tableRow(config)) : tableRow(config))
+    case 'lookup_redis':
+    case 'lookup_http':
+      return joined(config, input, config.many ? listOf(ANY) : ANY)
     case 'sql':
       return queried(config, input)
     default:

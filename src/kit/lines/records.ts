@@ -104,6 +104,11 @@ export class Records {
     return this.options.format === 'csv' && this.columns === undefined
   }
 
+  /** CSV: names of the columns, once they are known. */
+  get names(): readonly string[] | undefined {
+    return this.columns
+  }
+
   /** Continues at another position. */
   restart(byte: number, line: number, cr = this.cr): void {
     this.cr = cr

@@ -169,19 +169,21 @@ export async function runTransform<C>(
   }
 
   let transform = start()
-  const restart = () => {
+  await transform.open?.()
+  const restart = async () => {
     transform = start()
+    await transform.open?.()
   }
   for (let i = 0; i < steps.length; i++) {
-    if (options.restartAt?.includes(i)) restart()
+    if (options.restartAt?.includes(i)) await restart()
     const step = steps[i]!
-    if (step === 'crash') restart()
+    if (step === 'crash') await restart()
     else if ('idle' in step) transform.onIdle?.(step.idle, output)
     else if ('gap' in step) transform.onGap?.(step.gap)
     else await transform.process(decodable(plugin, fresh(step), run), output)
     cut()
   }
-  if (options.restartAt?.includes(steps.length)) restart()
+  if (options.restartAt?.includes(steps.length)) await restart()
   if (options.idle !== undefined) {
     transform.onIdle?.(options.idle, output)
     cut()

@@ -17,112 +17,29 @@ import {
   ExactNumber,
   isJsonNumber,
   type Message,
-  type Output,
-  type Transform,
   type TransformContext,
 } from '../../../contract/plugin.ts'
-import { attempt } from '../../../kit/fail.ts'
 import { limits } from '../../../kit/limits.ts'
+import { cachedLookup, type Find, type Found, keyReader, stubbedFind } from '../../../kit/lookup.ts'
 import { show } from '../../../kit/values/fields.ts'
 import { keyText } from '../../../kit/values/key.ts'
-import { isRecord } from '../../../kit/values/records.ts'
 import { withKeys } from '../../../kit/keys/with-keys.ts'
-import onMissing from './on-missing.schema.json' with { type: 'json' }
+import onMissing from '../../../kit/keys/on-missing.schema.json' with { type: 'json' }
+import rowCache from '../../../kit/keys/row-cache.schema.json' with { type: 'json' }
 import schema from './lookup.schema.json' with { type: 'json' }
-
-type Rows = readonly Record<string, unknown>[]
-/** The rows of a key, or the error. */
-type Found = Rows | DataError
 
 export default defineTransform<LookupConfig>({
   type: 'lookup',
   varies: 'queries the database again',
-  schema: withKeys(withKeys(schema, onMissing), connectionKeys),
+  schema: withKeys(withKeys(withKeys(schema, rowCache), onMissing), connectionKeys),
   validateConfig,
   create(config, ctx) {
     const handle = new OnDemandDriver(connection(config), ctx.log)
-    return lookup(config, ctx, finder(config, handle, ctx), () => handle.close())
+    return cachedLookup('lookup', config, ctx, keyOf(config), finder(config, handle, ctx), () => handle.close())
   },
-  stubbed: (config, ctx, answer) =>
-    lookup(config, ctx, async keys => new Map(keys.map(key => [key, attempt(() => answer(key) as Rows)] as const))),
+  stubbed: (config, ctx, answer) => cachedLookup('lookup', config, ctx, keyOf(config), stubbedFind(answer)),
   check: (config, ctx) => checkDatabase(connection(config), ctx, []),
 })
-
-/** Rows by key; a key without rows may be missing. */
-type Find = (keys: readonly string[]) => Promise<ReadonlyMap<string, Found>>
-
-function lookup(config: LookupConfig, ctx: TransformContext, find: Find, close?: () => Promise<void>): Transform {
-  const { as, many, on_missing, ttl, max_entries } = config
-  const keyOf = compile(config.key)
-  const cache = ctx.shared('rows', () => new Map<string, { readonly until: number; readonly rows: Rows }>())
-
-  /** @throws {DataError} */
-  const textOf = (m: Message): string => {
-    if (!isRecord(m.value)) throw new DataError(`lookup: the value must be an object, not ${show(m.value)}`)
-    const key = keyOf.evaluate(m)
-    const text = keyText(key)
-    if (text !== undefined) return text
-    throw new DataError(`lookup: the key must be text or a number, not ${show(key)}`)
-  }
-  const emit = (m: Message, found: Found, out: Output): void => {
-    if (found instanceof DataError) return out.fail(m, found)
-    const set = (value: unknown): void => {
-      m.value = { ...(m.value as object), [as]: value }
-      out.emit(m)
-    }
-    if (many) return set(found)
-    if (found.length > 1)
-      return out.fail(m, new DataError(`lookup: ${found.length} rows for key ${textOf(m)}; set many: true to use all of them`))
-    if (found.length === 1) return set(found[0])
-    if (on_missing === 'fail') return out.fail(m, new DataError(`lookup: no row for key ${textOf(m)}`))
-    if (on_missing === 'null') return set(null)
-    out.emit(m)
-  }
-  const ask = async (keys: readonly string[], into: Map<string, Found>): Promise<void> => {
-    const rows = await find(keys)
-    const until = ctx.clock.monotonic() + ttl
-    for (const key of keys) {
-      const found = rows.get(key) ?? []
-      into.set(key, found)
-      if (ttl > 0 && !(found instanceof DataError)) remember(key, { until, rows: found })
-    }
-  }
-  const remember = (key: string, entry: { until: number; rows: Rows }): void => {
-    cache.delete(key)
-    cache.set(key, entry)
-    if (cache.size > max_entries) cache.delete(cache.keys().next().value!)
-  }
-  const finish = (keys: readonly (string | DataError)[], found: ReadonlyMap<string, Found>, messages: Message[], out: Output): void =>
-    messages.forEach((m, i) => {
-      const key = keys[i]
-      if (key instanceof DataError) out.fail(m, key)
-      else emit(m, found.get(key)!, out)
-    })
-
-  return {
-    process(messages, out) {
-      const now = ctx.clock.monotonic()
-      const found = new Map<string, Found>()
-      const missing = new Set<string>()
-      const keys = messages.map(m => {
-        const key = attempt(() => textOf(m))
-        if (key instanceof DataError || found.has(key) || missing.has(key)) return key
-        const entry = cache.get(key)
-        if (entry === undefined || entry.until <= now) missing.add(key)
-        else {
-          remember(key, entry)
-          found.set(key, entry.rows)
-        }
-        return key
-      })
-      if (missing.size === 0) return finish(keys, found, messages, out)
-      // The array belongs to the caller and must be copied.
-      const mine = [...messages]
-      return ask([...missing], found).then(() => finish(keys, found, mine, out))
-    },
-    close,
-  }
-}
 
 /** Types whose values have several spellings: as text, `1.1` differs from `1.10`. */
 const NUMBERS: ReadonlySet<number> = new Set([OID.int2, OID.int4, OID.int8, OID.oid, OID.float4, OID.float8, OID.numeric])
@@ -132,6 +49,11 @@ function spelling(type: number): (key: string) => string {
   if (NUMBERS.has(type)) return key => (isJsonNumber(key) ? canonicalText(new ExactNumber(key)) : key)
   if (type === OID.uuid) return key => key.toLowerCase().replaceAll(/[{}-]/g, '')
   return type === OID.bpchar ? key => key.trimEnd() : key => key
+}
+
+const keyOf = ({ key }: LookupConfig): ((m: Message) => string) => {
+  const expression = compile(key)
+  return keyReader('lookup', m => expression.evaluate(m), keyText)
 }
 
 function finder(config: LookupConfig, handle: OnDemandDriver, ctx: TransformContext): Find {
@@ -166,7 +88,7 @@ function finder(config: LookupConfig, handle: OnDemandDriver, ctx: TransformCont
           `the query returned a row whose ${column} is ${show(foreign)}, which does not match any requested key, and no row for ${show(missing)}: if both are the same key, let the query return the key as requested (logged once)`,
         )
       }
-      return new Map(keys.map(key => [key, found.get(spell(key))!]))
+      return new Map(keys.map(key => [key, { rows: found.get(spell(key))! }]))
     } catch (error) {
       if (!(error instanceof DataError)) throw error
       // A key that is not valid for the type of the column, or has too many rows, does not fail the others.

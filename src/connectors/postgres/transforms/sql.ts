@@ -22,7 +22,7 @@ import { checkFanOut, limits } from '../../../kit/limits.ts'
 import { show } from '../../../kit/values/fields.ts'
 import { isRecord } from '../../../kit/values/records.ts'
 import { withKeys } from '../../../kit/keys/with-keys.ts'
-import onMissing from './on-missing.schema.json' with { type: 'json' }
+import onMissing from '../../../kit/keys/on-missing.schema.json' with { type: 'json' }
 import schema from './sql.schema.json' with { type: 'json' }
 
 type Rows = Record<string, unknown>[]
