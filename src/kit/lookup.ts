@@ -41,7 +41,10 @@ export interface Caching {
 const NONE: Rows = { rows: [] }
 
 /** @param name of the transform, for messages. @returns emits or fails a message with the rows of its key */
-export function placer(name: string, { as, many = false, on_missing }: Placing): (m: Message, key: string, found: Found, out: Output) => void {
+export function placer(
+  name: string,
+  { as, many = false, on_missing }: Placing,
+): (m: Message, key: string, found: Found, out: Output) => void {
   return (m, key, found, out) => {
     if (found instanceof DataError) return out.fail(m, found)
     const set = (value: unknown): void => {

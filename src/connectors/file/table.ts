@@ -142,7 +142,10 @@ class Builder {
     }
     if (key === undefined) {
       const found = this.keyOf(value)
-      const has = found === undefined ? `there is no ${column}; the row has ${Object.keys(value as object).join(', ')}` : `${column} must be text or a number, not ${show(found)}`
+      const has =
+        found === undefined
+          ? `there is no ${column}; the row has ${Object.keys(value as object).join(', ')}`
+          : `${column} must be text or a number, not ${show(found)}`
       return fail(has)
     }
     const list = this.rows.get(key)

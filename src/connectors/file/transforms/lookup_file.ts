@@ -61,8 +61,7 @@ async function check(config: LookupFileConfig): Promise<CheckResult[]> {
 function validateConfig(config: LookupFileConfig): ConfigProblem[] {
   const format = formatOf(config.format, config.path)
   const problems = validateRecords({ ...config, delimiter: delimiterFor(config.delimiter, config.path) }, format)
-  if (format === 'text')
-    problems.push({ path: ['format'], message: 'a line of text has no columns; use csv or jsonl', suggestion: 'csv' })
+  if (format === 'text') problems.push({ path: ['format'], message: 'a line of text has no columns; use csv or jsonl', suggestion: 'csv' })
   if (config.columns && !config.columns.includes(config.column))
     problems.push({ path: ['column'], message: `is not one of columns: ${config.columns.join(', ')}` })
   if (config.as.includes('.')) problems.push({ path: ['as'], message: 'must be the name of a field, not a path' })
