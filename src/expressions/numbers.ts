@@ -98,7 +98,9 @@ function handler(node: CelNode, given: Handle): Handle | undefined {
       return (x, y, ast, ev) => {
         if (typeof x === 'string' && typeof y === 'string') return test(compareTexts(x, y))
         const [a, b] = isExactNumber(x) || isExactNumber(y) ? [unsigned(x) ?? x, unsigned(y) ?? y] : [x, y]
-        return isExact(a, b) ? test(compareNumbers(widened(a), widened(b))) : given(x, y, ast, ev)
+        if (isExact(a, b)) return test(compareNumbers(widened(a), widened(b)))
+        // A decimal that a double holds is a number: `decimal("1") > 0`.
+        return isMixed(a, b) ? test(orderOf(a as number, b as number)) : given(x, y, ast, ev)
       }
     }
     case '[]':
@@ -113,6 +115,7 @@ function handler(node: CelNode, given: Handle): Handle | undefined {
       // A unary operator also has its operand first.
       return (a, ...rest) => {
         if (a instanceof ExactNumber) return negative(a)
+        if (typeof a === 'number') return -a
         return int64(given(a, ...rest))
       }
     default:
@@ -122,6 +125,8 @@ function handler(node: CelNode, given: Handle): Handle | undefined {
 
 /** Two numbers that are not both 64-bit integers, which the library handles. */
 const isMixed = (a: unknown, b: unknown): boolean => isNumeric(a) && isNumeric(b) && !(typeof a === 'bigint' && typeof b === 'bigint')
+/** Also of a double and an integer. NaN, for which every comparison is false, with NaN. */
+const orderOf = (a: number, b: number): number => (a < b ? -1 : a > b ? 1 : a >= b ? 0 : Number.NaN)
 /** @throws for 2^63, the only overflow of a negation */
 function int64(x: unknown): unknown {
   if (x === 2n ** 63n) throw new RangeError('integer overflow')
