@@ -3,10 +3,11 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { basename, dirname, join } from 'node:path'
 import type { Command } from 'commander'
 import { EnvironmentError } from '../contract/plugin.ts'
+import type { Pipeline } from '../config/model.ts'
 import { EXIT } from '../kit/exit-codes.ts'
 import { reasonOf } from '../kit/system-error.ts'
 import { runCommand } from './command.ts'
-import { note, outcomeLine, printError, printWarning, usageError } from './output.ts'
+import { note, outcomeLine, printError, printJson, printWarning, usageError } from './output.ts'
 
 /** Asks one question, and repeats it until `problem` finds nothing. */
 export type Ask = (question: string, fallback: string, problem: (answer: string) => string | undefined) => Promise<string>
@@ -18,19 +19,76 @@ export function register(program: Command): void {
     .argument('[file]', 'the pipeline file to create, or plugin')
     .argument('[flow]', 'source, transforms and sink, e.g. kafka/bars/kafka; with plugin: transform')
     .argument('[name]', 'with plugin: its name')
+    .option('--from <file>', 'translate a config of Benthos, Bento, Redpanda Connect or Vector (YAML or JSON)')
+    .option('--json', 'with --from: print what was created, and what was not translated, as JSON')
     .addHelpText(
       'after',
       `
 Without a flow, it asks on a terminal. Existing files are never changed, except .env.example, which gets the missing variables.
+With --from, parts without a translation are comments at their place in the new file, and warnings.
 
 Examples:
   $ runner new bars.yaml kafka/bars/kafka
   $ runner new                            # asks
+  $ runner new --from redpanda.yaml       # writes a pipeline of that name, in the working directory
+  $ runner new orders.yaml --from vector.yaml
   $ runner new plugin transform ema`,
     )
-    .action(async (...words: (string | undefined)[]) => {
-      await runCommand(() => create(words.slice(0, 3).filter(w => typeof w === 'string')))
+    .action(async (file: string | undefined, flow: string | undefined, name: string | undefined, flags: NewFlags) => {
+      const words = [file, flow, name].filter(w => w !== undefined)
+      await runCommand(() => (flags.from === undefined ? create(words) : createFrom(words, flags.from, flags)))
     })
+}
+
+interface NewFlags {
+  readonly from?: string
+  readonly json?: boolean
+}
+
+/** `--from`. @returns the exit code */
+export async function createFrom(words: readonly string[], from: string, { json = false }: NewFlags = {}): Promise<number> {
+  if (words.length > 1) return usageError('--from has the flow: name the new file only, runner new orders.yaml --from vector.yaml')
+  const name = pipelineName(from)
+  const file = words[0] ?? `${name}.yaml`
+  const problem = fileProblem(file)
+  if (problem !== undefined) return usageError(problem)
+  let text: string
+  try {
+    text = readFileSync(from, 'utf8')
+  } catch (error) {
+    throw new EnvironmentError(`cannot read ${from}: ${reasonOf(error)}`, error)
+  }
+  const { translate } = await import('./new/from.ts')
+  const made = await translate(text, basename(from), pipelineName(file))
+  if (typeof made === 'string') return usageError(made)
+  const code = await write({ [file]: made.pipeline, [testOf(file)]: made.test }, file, made.env, json)
+  if (code !== EXIT.ok) return code
+  addVariables(join(dirname(file), '.env.example'), made.variables, json)
+  if (json) printJson({ ok: made.notes.length === 0, files: [file, testOf(file)], tool: made.tool, not_translated: made.notes })
+  else {
+    for (const { line, what, reason } of made.notes)
+      printWarning(`${from}${line > 0 ? `:${line}` : ''} is not translated: ${what.split('\n')[0]}: ${reason}`)
+    if (made.notes.length > 0)
+      note(`\n${made.notes.length === 1 ? '1 part is' : `${made.notes.length} parts are`} not translated: see the comments in ${file}\n`)
+    nextSteps(file, Object.keys(made.env).length > 0)
+  }
+  return EXIT.ok
+}
+
+/** The new pipeline must not replace the config that it is from. */
+function pipelineName(path: string): string {
+  const name = basename(path)
+    .replace(/\.\w+$/, '')
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9_-]+/g, '-')
+    .replace(/^[^a-z]+/, '')
+  return name === '' ? 'pipeline' : name
+}
+
+function nextSteps(file: string, needsVariables = false): void {
+  note(
+    `\nnext:\n${needsVariables ? '  cp .env.example .env            # and set its variables\n' : ''}  runner test ${file}\n  runner explain ${file}\n  runner run ${file}\n`,
+  )
 }
 
 /** @param ask on a terminal. @returns the exit code */
@@ -64,7 +122,7 @@ export async function create(words: readonly string[], ask: Ask | undefined = te
   const code = await write({ [file]: text, [testOf(file)]: testText(plan) }, file)
   if (code !== EXIT.ok) return code
   addVariables(join(dirname(file), '.env.example'), variablesOf(plan, text))
-  note(`\nnext:\n  runner test ${file}\n  runner explain ${file}\n  runner run ${file}\n`)
+  nextSteps(file)
   return EXIT.ok
 }
 
@@ -87,7 +145,12 @@ const fileProblem = (file: string): string | undefined =>
   /\.ya?ml$/.test(file) && !/\.test\.ya?ml$/.test(file) ? undefined : `'${file}' is not a pipeline file: end it in .yaml`
 
 /** Writes all files or none, and completes the test with the outputs of the pipeline. @returns the exit code */
-async function write(files: Readonly<Record<string, string>>, pipeline: string): Promise<number> {
+async function write(
+  files: Readonly<Record<string, string>>,
+  pipeline: string,
+  variables: Readonly<Record<string, string>> = {},
+  silent = false,
+): Promise<number> {
   for (const path of Object.keys(files)) if (existsSync(path)) return usageError(`${path} exists: name another file, or delete it`)
   const written: string[] = []
   try {
@@ -96,19 +159,19 @@ async function write(files: Readonly<Record<string, string>>, pipeline: string):
       writeFileSync(path, text, { flag: 'wx' })
       written.push(path)
     }
-    const code = await complete(pipeline)
+    const code = await complete(pipeline, variables)
     if (code !== EXIT.ok) throw new EnvironmentError(`${pipeline} does not pass its test here; nothing was created`)
   } catch (error) {
     for (const path of written) rmSync(path)
     if (error instanceof EnvironmentError) throw error
     throw new EnvironmentError(`cannot create the files: ${reasonOf(error)}`, error)
   }
-  for (const path of written) note(outcomeLine('ok', `created ${path}`))
+  if (!silent) for (const path of written) note(outcomeLine('ok', `created ${path}`))
   return EXIT.ok
 }
 
-/** Fills the expectation with what the pipeline writes, and runs the test again. */
-async function complete(pipeline: string): Promise<number> {
+/** Fills the expectation with what the pipeline writes, and runs the test again. @param variables that the pipeline requires */
+async function complete(pipeline: string, variables: Readonly<Record<string, string>>): Promise<number> {
   const [{ loadPipeline }, { runTestFile }, { accept }, { reportProblems }, { formatYaml }] = await Promise.all([
     import('../config/load.ts'),
     import('../testing/engine.ts'),
@@ -116,9 +179,11 @@ async function complete(pipeline: string): Promise<number> {
     import('./load.ts'),
     import('./fmt/format.ts'),
   ])
-  const { problems } = await loadPipeline(pipeline)
+  const { problems: all, pipeline: made } = await loadPipeline(pipeline, { env: { ...variables, ...process.env } })
+  const problems = all.filter(p => p.severity === 'error')
   if (problems.length > 0) return await reportProblems(problems)
   const test = testOf(pipeline)
+  if (made) writeFileSync(test, byName(readFileSync(test, 'utf8'), made))
   const run = () =>
     runTestFile(test, {
       repeat: 1,
@@ -141,8 +206,18 @@ async function complete(pipeline: string): Promise<number> {
   return EXIT.runtime
 }
 
+/** With several sources or sinks, a test names them. The records are for the first source. */
+function byName(test: string, { sources, sinks }: Pipeline): string {
+  const [first, second] = sources
+  const input =
+    second === undefined
+      ? test
+      : test.replace(/- input:\n( +)(- .*)$/m, (_, indent, rest) => `- input:\n${indent}${first.name}:\n${indent}  ${rest}`)
+  return sinks.length < 2 ? input : input.replace(/outputs: \[\]$/m, `outputs:${sinks.map(sink => `\n        ${sink.name}: []`).join('')}`)
+}
+
 /** Appends what is not there yet. */
-function addVariables(path: string, lines: readonly string[]): void {
+function addVariables(path: string, lines: readonly string[], silent = false): void {
   if (lines.length === 0) return
   const known = existsSync(path)
   const before = known ? readFileSync(path, 'utf8') : '# Copy to .env, which runner reads, and set what differs from the default.\n'
@@ -150,7 +225,7 @@ function addVariables(path: string, lines: readonly string[]): void {
   const missing = lines.filter(line => !set.has(/\w+(?==)/.exec(line)![0]))
   if (missing.length === 0) return
   writeFileSync(path, `${before}${before.endsWith('\n') ? '' : '\n'}${missing.join('\n')}\n`)
-  note(outcomeLine('ok', `${known ? 'added variables to' : 'created'} ${path}`))
+  if (!silent) note(outcomeLine('ok', `${known ? 'added variables to' : 'created'} ${path}`))
 }
 
 /** Closes when the command ends; ctrl-c and ctrl-d end it. */
