@@ -74,8 +74,6 @@ interface Current {
 }
 
 const CHUNK = 256 * 1024
-/** Number of bytes before the position that are read again to verify that they have not changed. */
-const OVERLAP = 64
 /** A renamed file that still grows after this time is reported, ms. */
 const STILL_GROWING = 60_000
 
@@ -243,13 +241,18 @@ export class FileLane {
     }
   }
 
-  /** Undefined: the file no longer has the bytes before the position. */
+  /**
+   * Undefined: the file no longer has the bytes that identify it, its first ones and those before the position. Lines may all end with the
+   * same text, and a rewritten file may have the same size: neither decides alone.
+   */
   private async chunk(): Promise<Buffer | undefined> {
     const { input, role } = this.current!
-    const checked = this.options.follow && role === 'path' && input.seekable ? Math.min(OVERLAP, this.recent.length, this.readAt) : 0
+    const checked = this.options.follow && role === 'path' && input.seekable ? Math.min(MARK, this.recent.length, this.readAt) : 0
     const bytes = await input.read(this.readAt - checked, CHUNK + checked)
     if (checked === 0) return bytes
     if (bytes.length < checked || !bytes.subarray(0, checked).equals(this.recent.subarray(-checked))) return undefined
+    // After the chunk: a truncation between the two reads is then detected.
+    if (this.readAt > checked && !(await input.read(0, this.head.length)).equals(this.head)) return undefined
     return bytes.subarray(checked)
   }
 

@@ -207,6 +207,28 @@ describe('copy and truncate', () => {
     await f.stop()
   })
 
+  test.each([
+    ['as large as before', 30],
+    ['larger than before', 37],
+  ])('lines that all end with the same text, rewritten to a file %s: no line is lost', async (_, rest) => {
+    const path = fresh()
+    const line = (i: number): string => `${String(i).padStart(4, '0')} ${'x'.repeat(120)}`
+    const lines = (from: number, to: number): string[] => Array.from({ length: to - from }, (_item, i) => line(from + i))
+    const put = (from: number, to: number): void => appendFileSync(path, lines(from, to).map(l => `${l}\n`).join(''))
+    put(0, 30)
+    const f = await follow(path, { config: { poll_interval: 100 } })
+    await f.has(30)
+    for (const start of [30, 40 + rest]) {
+      put(start, start + 10)
+      copyAndTruncate(path)
+      put(start + 10, start + 10 + rest)
+      await f.has(start + 10 + rest)
+    }
+    expect(f.lines).toEqual(lines(0, 50 + 2 * rest))
+    expect(f.warnings).toEqual([])
+    await f.stop()
+  })
+
   test('a line split by the truncation is complete', async () => {
     const path = fresh()
     writeFileSync(path, 'one\ntw')
