@@ -23,7 +23,7 @@ export interface Access {
 
 /** Why a request is rejected, and the status of the response. */
 export interface GateRejection {
-  readonly status: 401 | 403 | 421
+  readonly status: 400 | 401 | 403 | 421
   readonly reason: 'host' | 'origin' | 'token'
   readonly message: string
 }
@@ -36,6 +36,7 @@ export function rejectionOf(bound: string, access: Access, request: IncomingMess
   const { headers } = request
   const token = access.token ?? ''
   const open = access.authenticated !== true && token === ''
+  if (hostLines(request) > 1) return { status: 400, reason: 'host', message: 'send one Host header' }
   if (open && !isOwnName(bound, access, headers.host)) {
     const message = `the Host ${printable(headers.host)} is not a name of this server; add it to hosts`
     return { status: 421, reason: 'host', message }
@@ -48,6 +49,13 @@ export function rejectionOf(bound: string, access: Access, request: IncomingMess
     }
   if (token !== '' && !sameSecret(bearerOf(request) ?? '', token)) return { status: 401, reason: 'token', message: 'send a bearer token' }
   return undefined
+}
+
+/** A proxy in front may decide by another one of them. */
+function hostLines({ rawHeaders }: IncomingMessage): number {
+  let count = 0
+  for (let i = 0; i < rawHeaders.length; i += 2) if (rawHeaders[i].length === 4 && rawHeaders[i].toLowerCase() === 'host') count++
+  return count
 }
 
 /** A page of this origin, a page of a listed site, or no page. */

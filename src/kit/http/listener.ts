@@ -114,7 +114,7 @@ class Listener {
       keepAliveTimeout: limits.keepAlive,
       connectionsCheckingInterval: limits.check,
       // Node 24.9 and later call this for each request; older versions check for a listener for upgrades.
-      shouldUpgradeCallback: request => isWebSocket(request),
+      shouldUpgradeCallback: request => isWebSocket(request) && listener.routeOf(request)?.upgrade !== undefined,
     })
     const listener = new Listener(host, server, onClose)
     await new Promise<void>((resolve, reject) => {
@@ -147,9 +147,13 @@ class Listener {
     this.offerUpgrade()
   }
 
+  private routeOf({ url = '/', method = '' }: IncomingMessage): Route | undefined {
+    return this.routes.get(url.split('?', 1)[0])?.get(method)
+  }
+
   /**
-   * Without a WebSocket route here, a request that offers an upgrade (`h2c` of Java's HttpClient and `curl --http2`) is an ordinary
-   * request.
+   * A request that offers an upgrade which its route does not take (`h2c` of Java's HttpClient and `curl --http2`, `websocket` elsewhere) is
+   * an ordinary request.
    */
   private offerUpgrade(): void {
     this.server.removeAllListeners('upgrade')
@@ -201,7 +205,7 @@ class Listener {
 
   private upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     socket.on('error', () => socket.destroy())
-    const route = this.routes.get((request.url ?? '/').split('?', 1)[0])?.get('GET')
+    const route = this.routeOf(request)
     if (!route?.upgrade) return void socket.end('HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n')
     const rejection = rejectionOf(this.host, route.access ?? {}, request)
     if (!rejection) return route.upgrade(request, socket, head)

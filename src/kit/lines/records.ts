@@ -56,6 +56,13 @@ const CR = 13
 /** The first line break is searched within this many bytes. */
 const LOOK = 64 * 1024
 
+/** UTF-16 has a zero byte beside each line break; a single NUL in a record is data. */
+function looksLikeUtf16(bytes: Buffer): boolean {
+  if (!bytes.includes(0)) return false
+  const beside = (offset: number): boolean => bytes.every((b, at) => (b !== LF && b !== CR) || (bytes[at + offset] ?? 0) === 0)
+  return beside(1) || beside(-1)
+}
+
 /** One input, read from the beginning or from a line on. */
 export class Records {
   /** Called with the first line; the result distinguishes this content from others with the same name. */
@@ -153,7 +160,7 @@ export class Records {
     const mark = byteOrderMark(bytes)
     if (mark === 'utf-16le' || mark === 'utf-16be')
       throw new EnvironmentError(`${this.what} starts with the byte order mark of UTF-16: set encoding: ${mark}`)
-    if (this.options.format === 'csv' && bytes.subarray(0, 1024).includes(0))
+    if (this.options.format === 'csv' && looksLikeUtf16(bytes.subarray(0, 1024)))
       throw new EnvironmentError(
         `${this.what} contains zero bytes, which are common in UTF-16 but not in UTF-8 text: set encoding: utf-16le or utf-16be`,
       )

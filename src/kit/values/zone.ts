@@ -60,7 +60,7 @@ class NamedZone implements Zone {
   private last: Block = 0
 
   constructor(name: string) {
-    if (!/^[A-Za-z]+(?:[/_+-][A-Za-z0-9]+)*$/.test(name)) throw unknown(name)
+    if (!/^[A-Za-z][A-Za-z0-9]*(?:[/_+-][A-Za-z0-9]+)*$/.test(name)) throw unknown(name)
     try {
       this.format = new Intl.DateTimeFormat('en-US', { timeZone: name, ...FIELDS })
     } catch {

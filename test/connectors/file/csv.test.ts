@@ -170,6 +170,12 @@ describe('encodings', () => {
     ])
   })
 
+  test('a NUL in a field, a header or a quoted line break is data', async () => {
+    for (const at of ['1,\x002', '"1\n\0",2', '\0'])
+      expect(await read(`a,b\n${at}\n1,2\n`)).toEqual([expect.anything(), { a: '1', b: '2' }])
+    expect(await read('a\0,b\n1,2\n')).toEqual([{ 'a\0': '1', b: '2' }])
+  })
+
   test('any text, split at any byte, is equal in each encoding', async () => {
     const { Transcoder } = await import('../../../src/kit/lines/encoding.ts')
     fc.assert(

@@ -6,7 +6,7 @@ import { attach, type Attachment } from '../../../src/kit/http/listener.ts'
 import { freePorts } from '../../support/servers/ports.ts'
 
 const verdict = (bound: string, access: Access, headers: Record<string, string>, method = 'POST'): string | undefined =>
-  rejectionOf(bound, access, { method, headers } as never)?.reason
+  rejectionOf(bound, access, { method, headers, rawHeaders: Object.entries(headers).flat() } as never)?.reason
 
 describe('Host', () => {
   const LOOPBACK = ['localhost', 'localhost:8080', '127.0.0.1:1', '127.9.9.9', '[::1]:80', 'LOCALHOST', 'app.localhost:80', 'localhost.']
@@ -30,6 +30,13 @@ describe('Host', () => {
     expect(verdict('127.0.0.1', { token: 's' }, { host, authorization: 'Bearer s' })).toBeUndefined()
     expect(verdict('127.0.0.1', { token: 's' }, { host, authorization: 'Bearer t' })).toBe('token')
   })
+})
+
+test.each([{}, { authenticated: true }, { token: 's' }, { hosts: ['*'] }])('two Host headers are rejected with %j', access => {
+  const headers = { host: 'localhost', authorization: 'Bearer s' }
+  const rawHeaders = ['Host', 'localhost', 'Authorization', 'Bearer s', 'hOST', 'localhost']
+  expect(rejectionOf('127.0.0.1', access, { method: 'POST', headers, rawHeaders } as never)?.status).toBe(400)
+  expect(rejectionOf('127.0.0.1', access, { method: 'POST', headers, rawHeaders: rawHeaders.slice(0, 4) } as never)).toBeUndefined()
 })
 
 describe('browsers', () => {

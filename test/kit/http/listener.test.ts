@@ -119,7 +119,13 @@ describe('a listener', () => {
     expect(await answer).toEqual([200, 'done'])
   })
 
-  test.each(['alone', 'beside a WebSocket'])('a request that offers h2c (Java, curl --http2) is handled as HTTP/1.1, %s', async place => {
+  test.each([
+    ['h2c', 'alone'],
+    ['h2c', 'beside a WebSocket'],
+    ['websocket', 'alone'],
+    ['websocket', 'beside a WebSocket'],
+    ['TLS/1.0, h2c', 'beside a WebSocket'],
+  ])('a request that offers %s (Java, curl --http2) to a route without it is handled as HTTP/1.1, %s', async (protocol, place) => {
     const [port] = await freePorts(1)
     await on(port, [{ ...route('/in', 'taken', ['POST']), handle: (q, r) => void q.pipe(r) }])
     if (place !== 'alone') await on(port, [{ ...route('/ws', 'ws'), upgrade: (_, socket) => void socket.end() }])
@@ -129,7 +135,7 @@ describe('a listener', () => {
       socket.on('data', data => (text += String(data))).on('error', reject)
       socket.on('close', () => resolve(text))
       socket.write(
-        'POST /in HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: Upgrade, HTTP2-Settings, close\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\ncontent-length: 4\r\n\r\nbody',
+        `POST /in HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: Upgrade, HTTP2-Settings, close\r\nupgrade: ${protocol}\r\nhttp2-settings: AAMAAABkAAQAAP__\r\ncontent-length: 4\r\n\r\nbody`,
       )
     })
     expect(answer).toMatch(/^HTTP\/1\.1 200[^]*body/)

@@ -28,6 +28,13 @@ describe('a time format runs in bounded time whatever the text is', () => {
   )
 })
 
+test('every zone of the IANA data and its older names is accepted', () => {
+  const older = ['EST5EDT', 'CST6CDT', 'MST7MDT', 'PST8PDT', 'GMT0', 'GMT+0', 'Etc/GMT-14', 'NZ-CHAT', 'W-SU', 'US/East-Indiana', 'CET', 'ROC']
+  for (const zone of [...Intl.supportedValuesOf('timeZone'), ...older])
+    expect(() => parseTimeText('2026-01-31 12:00', undefined, zone), zone).not.toThrow()
+  expect(parseTimeText('2026-07-01 08:00', undefined, 'EST5EDT')).toBe(Date.UTC(2026, 6, 1, 12))
+})
+
 test('a zone in brackets must exist and match the offset next to it', () => {
   expect(parseTimeText('2026-07-01T02:00:00+02:00[Europe/Paris]')).toBe(Date.UTC(2026, 6, 1))
   expect(parseTimeText('2026-10-25T02:30:00+01:00[Europe/Paris]')).toBe(Date.UTC(2026, 9, 25, 1, 30))
