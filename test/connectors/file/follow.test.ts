@@ -214,7 +214,13 @@ describe('copy and truncate', () => {
     const path = fresh()
     const line = (i: number): string => `${String(i).padStart(4, '0')} ${'x'.repeat(120)}`
     const lines = (from: number, to: number): string[] => Array.from({ length: to - from }, (_item, i) => line(from + i))
-    const put = (from: number, to: number): void => appendFileSync(path, lines(from, to).map(l => `${l}\n`).join(''))
+    const put = (from: number, to: number): void =>
+      appendFileSync(
+        path,
+        lines(from, to)
+          .map(l => `${l}\n`)
+          .join(''),
+      )
     put(0, 30)
     const f = await follow(path, { config: { poll_interval: 100 } })
     await f.has(30)
