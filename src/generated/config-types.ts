@@ -1664,6 +1664,200 @@ export interface LookupFileConfig {
 }
 
 /**
+ * Adds the answer of a web service to each message: one GET request per key, or per list of keys if the service accepts lists. Answers are cached. Temporary failures (no connection, 408, 429, 5xx) are retried, after the time in Retry-After if there is one; messages wait meanwhile.
+ */
+export interface LookupHttpConfig {
+  /**
+   * URL with `{key}` for one key, or `{keys}` for a comma-separated list of keys. Keys are URL-encoded; the host is fixed.
+   */
+  url: string
+  /**
+   * Expression that gives a message's key.
+   */
+  key: string
+  /**
+   * Field of the answer that holds the result. Default: the whole answer.
+   */
+  field?: string
+  /**
+   * `{keys}`: field of each element of the list that holds its key. Without it, the result must be an object with an entry per key.
+   */
+  column?: string
+  /**
+   * Field of the message that receives the result. Numbers keep all their digits.
+   */
+  as: string
+  /**
+   * The result of a key is a list, which is empty without results.
+   */
+  many: boolean
+  /**
+   * Response statuses that mean that the key does not exist.
+   */
+  missing: number[]
+  /**
+   * `{keys}`: maximum number of keys per request.
+   */
+  max_batch: number
+  /**
+   * Concurrent requests of a lane.
+   */
+  concurrency: number
+  /**
+   * Maximum number of requests per second of this step in this process. Default: no limit.
+   */
+  max_per_second?: number
+  /**
+   * Timeout of a request. A request without a response is retried. In ms.
+   */
+  timeout: number
+  /**
+   * Maximum size of an answer. The key of a larger one is dead-lettered. In bytes.
+   */
+  max_answer: number
+  /**
+   * Maximum size of all cached answers. In bytes.
+   */
+  max_bytes: number
+  /**
+   * Headers to add to every request.
+   */
+  headers: {
+    [k: string]: string
+  }
+  /**
+   * Token for `authorization: Bearer`. Empty: none.
+   */
+  bearer: string
+  /**
+   * For `authorization: Basic`. Empty: none.
+   */
+  username: string
+  /**
+   * For `authorization: Basic`.
+   */
+  password: string
+  /**
+   * How long a row is cached; `0s`: only within a batch. In ms.
+   */
+  ttl: number
+  /**
+   * How long it is cached that a key has no row. Default: `ttl`. In ms.
+   */
+  negative_ttl?: number
+  /**
+   * Maximum number of cached keys. The least recently used are removed first.
+   */
+  max_entries: number
+  /**
+   * A message without a row is dead-lettered (`fail`), passed on unchanged (`pass`), or passed on with null in `as` (`null`).
+   */
+  on_missing: 'fail' | 'pass' | 'null'
+  /**
+   * TLS: file with the CA certificates (PEM) that signed the server's certificate. Empty: the CAs that Node.js trusts.
+   */
+  tls_ca: string
+  /**
+   * TLS: file with the client certificate (PEM), if the server requires one.
+   */
+  tls_cert: string
+  /**
+   * TLS: file with the private key (PEM) of `tls_cert`.
+   */
+  tls_key: string
+  /**
+   * TLS: password of `tls_key`.
+   */
+  tls_key_password: string
+  /**
+   * TLS: accept any certificate. For tests only: connections are open to man-in-the-middle attacks.
+   */
+  tls_insecure_skip_verify: boolean
+}
+
+/**
+ * Adds a value of Redis to each message: a string, a field of a hash, or a whole hash. The keys of a batch that are not cached are read in one round trip. Names can contain `<field>` (a field of the message), `<@key>` (its key) and `<@topic>`. Messages wait while Redis is unavailable. Runs on a real Redis and on the embedded store.
+ */
+export interface LookupRedisConfig {
+  /**
+   * Key of a string.
+   */
+  string?: string
+  /**
+   * Key of a hash. Without `hash_field`, the whole hash is an object of texts.
+   */
+  hash?: string
+  /**
+   * `hash`: field of the message that names the field of the hash.
+   */
+  hash_field?: string
+  /**
+   * `json`: the value is parsed, and numbers keep all their digits; JSON `null` counts as a missing key. `text`: the value is a text. Default: `json`.
+   */
+  format?: 'json' | 'text'
+  /**
+   * Field of the message that receives the value.
+   */
+  as: string
+  /**
+   * Maximum size of all cached values. In bytes.
+   */
+  max_bytes: number
+  /**
+   * How long a row is cached; `0s`: only within a batch. In ms.
+   */
+  ttl: number
+  /**
+   * How long it is cached that a key has no row. Default: `ttl`. In ms.
+   */
+  negative_ttl?: number
+  /**
+   * Maximum number of cached keys. The least recently used are removed first.
+   */
+  max_entries: number
+  /**
+   * A message without a row is dead-lettered (`fail`), passed on unchanged (`pass`), or passed on with null in `as` (`null`).
+   */
+  on_missing: 'fail' | 'pass' | 'null'
+  /**
+   * `redis://host:port/db`, `rediss://` with TLS, `redis+sentinel://host:port,host:port/master/db` (`rediss+sentinel://`), `redis+cluster://host:port,host:port` (`rediss+cluster://`); user and password can precede the host (`user:password@`). Or `embedded` (or `embedded:<path>`): a store in a SQLite file, by default `redis.db` in the state directory (`.runner`, or `RUNNER_STATE_DIR`). The same pipeline file runs on both.
+   */
+  url: string
+  /**
+   * User name (ACL), if the URL has none.
+   */
+  username: string
+  /**
+   * Password, if the URL has none.
+   */
+  password: string
+  /**
+   * TLS: file with the CA certificates (PEM) that signed the server's certificate. Empty: the CAs that Node.js trusts.
+   */
+  tls_ca: string
+  /**
+   * TLS: file with the client certificate (PEM), if the server requires one.
+   */
+  tls_cert: string
+  /**
+   * TLS: file with the private key (PEM) of `tls_cert`.
+   */
+  tls_key: string
+  /**
+   * TLS: password of `tls_key`.
+   */
+  tls_key_password: string
+  /**
+   * TLS: accept any certificate. For tests only: connections are open to man-in-the-middle attacks.
+   */
+  tls_insecure_skip_verify: boolean
+  /**
+   * Client name for the server (CLIENT LIST).
+   */
+  client_name: string
+}
+
+/**
  * Replaces the value of a message: with an object, field by field, or with the result of one expression. Key, time and headers are kept. If an expression fails, the whole message goes to the dead-letter queue.
  */
 export interface MapConfig {

@@ -2,7 +2,7 @@
  * Transforms that add to each message what a table or a peer has for its key: a cache, one question for all missing keys of a batch, and
  * the rule for a key without a row.
  */
-import { DataError, type Json, type Message, type Output, type Transform, type TransformContext } from '../contract/plugin.ts'
+import { DataError, type Message, type Output, type Transform, type TransformContext } from '../contract/plugin.ts'
 import { attempt } from './fail.ts'
 import { show } from './values/fields.ts'
 import { isRecord } from './values/records.ts'
@@ -130,7 +130,7 @@ export function cachedLookup(
 
 /** For `stubbed` of a plugin: a test gives the rows of a key. */
 export const stubbedFind =
-  (answer: (question: Json) => readonly unknown[]): Find =>
+  (answer: (key: string) => readonly unknown[]): Find =>
   async keys =>
     new Map(keys.map(key => [key, attempt((): Rows => ({ rows: answer(key) }))]))
 

@@ -70,3 +70,32 @@ test('responses for a missing step, for a step without requests, and missing res
   const both = await run(PIPELINE, TESTS.replace('error: no such thing', 'error: no such thing, row: {}'))
   expect(both.stderr + both.stdout).toMatch(/one of row, rows or error/)
 })
+
+test('lookups in Redis and in a service: the key is the name of the key, the hash and the field, or the key', async () => {
+  const pipeline = PIPELINE.replace(
+    /transforms:[^]*?sinks:/,
+    `transforms:
+  - { name: a, lookup_redis: { string: "company:<company>", as: a } }
+  - { name: b, lookup_redis: { hash: "last:<company>", hash_field: word, as: b, on_missing: "null" } }
+  - { name: c, lookup_http: { url: "http://127.0.0.1:1/{key}", key: company, as: c } }
+sinks:`,
+  )
+  const tests = `
+stubs:
+  a: [ { key: "company:acme", row: { n: 1 } } ]
+  b: [ { key: { hash: "last:acme", field: x }, row: { n: 2 } } ]
+  c: [ { key: acme, row: { n: 3 } } ]
+tests:
+  - name: answers
+    steps: [ { input: [ { values: [ { company: acme, word: x }, { company: acme, word: y }, { company: no, word: x } ] } ] } ]
+    expect:
+      outputs:
+        - values:
+            - { company: acme, word: x, a: { n: 1 }, b: { n: 2 }, c: { n: 3 } }
+            - { company: acme, word: y, a: { n: 1 }, b: null, c: { n: 3 } }
+      dead_letters: [ { step: a, message: "no row for key company:no" } ]
+`
+  const { code, stdout, stderr } = await run(pipeline, tests)
+  expect(`${stdout}${stderr}`).toMatch(/1 passed/)
+  expect(code).toBe(0)
+})

@@ -55,6 +55,11 @@ export function checkSink(config: RedisSinkConfig, ctx: CheckContext): Promise<C
   })
 }
 
+/** @param command as the step would send it, with an example of a key */
+export function checkLookup(config: ConnectionConfig, command: Command): Promise<CheckResult[]> {
+  return withDriver(config, async driver => [await rights(driver, [command])])
+}
+
 const READS: Record<string, (key: string) => Command> = {
   list: key => ['LRANGE', key, '0', '0'],
   hash: key => ['HGETALL', key],

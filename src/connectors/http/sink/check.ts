@@ -6,10 +6,10 @@ import type { CheckResult, CheckContext } from '../../../contract/plugin.ts'
 import { tlsFailure } from '../../../kit/tls-failure.ts'
 import { TLS_ADVICE } from './tls-advice.ts'
 import { proxyOf } from '../../../kit/http/proxy.ts'
-import { hasTls, tlsOptions } from './tls-fetch.ts'
+import { hasTls, tlsOptions, type TlsKeys } from './tls-fetch.ts'
 import { reasonOf } from '../../../kit/system-error.ts'
 
-export function checkHost(config: HttpSinkConfig, { signal }: CheckContext): Promise<CheckResult[]> {
+export function checkHost(config: TlsKeys & Pick<HttpSinkConfig, 'url'>, { signal }: CheckContext): Promise<CheckResult[]> {
   const { url } = config
   const { protocol, hostname, port, host } = new URL(url.replaceAll(/[{}]/g, '_'))
   const what = `connection to ${host}`

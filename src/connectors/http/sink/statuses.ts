@@ -30,18 +30,20 @@ export function meaningOf(status: number, records: ReadonlySet<number>): Meaning
   return LATER.has(status) || (status >= 500 && !NEVER.has(status)) ? 'later' : 'configuration'
 }
 
-/** The fix, and how to dead-letter such records instead. */
-export function adviceFor(status: number, { url, method }: Pick<HttpSinkConfig, 'url' | 'method'>): string {
+/** How to correct the settings. */
+export function fixFor(status: number, { url, method }: { readonly url: string; readonly method: string }): string {
   const path = url.replace(/^https?:\/\/[^/]*/, '').replace(/\?.*$/, '') || '/'
-  const cause =
-    status === 401 || status === 403 || status === 407
-      ? 'Check bearer, username, password and headers.'
-      : status === 404
-        ? `Check url: the service has no resource at path ${path}.`
-        : status === 405 || status === 501
-          ? `Check method and url: the service does not accept ${method} at ${path}.`
-          : status === 406 || status === 415
-            ? 'Check content_type, batch and headers.'
-            : 'Check url, method and headers.'
-  return `${cause} To dead-letter records with this response and continue, add ${status} to reject.`
+  return status === 401 || status === 403 || status === 407
+    ? 'Check bearer, username, password and headers.'
+    : status === 404
+      ? `Check url: the service has no resource at path ${path}.`
+      : status === 405 || status === 501
+        ? `Check method and url: the service does not accept ${method} at ${path}.`
+        : status === 406 || status === 415
+          ? 'Check content_type, batch and headers.'
+          : 'Check url, method and headers.'
 }
+
+/** The fix, and how to dead-letter such records instead. */
+export const adviceFor = (status: number, config: Pick<HttpSinkConfig, 'url' | 'method'>): string =>
+  `${fixFor(status, config)} To dead-letter records with this response and continue, add ${status} to reject.`

@@ -9,13 +9,14 @@ import { readTlsFiles } from '../../../kit/keys/tls.ts'
 export interface FetchInit {
   readonly method: string
   readonly headers: Record<string, string>
-  readonly body: Buffer
+  readonly body?: Buffer
   readonly redirect: 'manual'
   readonly signal: AbortSignal
 }
 export type Fetch = (url: string, init: FetchInit) => Promise<Response>
 
-type TlsKeys = Pick<HttpSinkConfig, 'tls_ca' | 'tls_cert' | 'tls_key' | 'tls_key_password' | 'tls_insecure_skip_verify'>
+/** The TLS settings of a connector. */
+export type TlsKeys = Pick<HttpSinkConfig, 'tls_ca' | 'tls_cert' | 'tls_key' | 'tls_key_password' | 'tls_insecure_skip_verify'>
 
 export const hasTls = (c: TlsKeys): boolean => Boolean(c.tls_ca || c.tls_cert || c.tls_key || c.tls_insecure_skip_verify)
 
@@ -31,7 +32,12 @@ export function tlsFetch(config: TlsKeys, connections: number): Fetch {
     new Promise((resolve, reject) => {
       const fail = (error: Error): void =>
         reject(signal.aborted ? (signal.reason as Error) : new TypeError('fetch failed', { cause: error }))
-      const outgoing = httpsRequest(url, { method, headers: { ...headers, 'content-length': String(body.length) }, agent, signal })
+      const outgoing = httpsRequest(url, {
+        method,
+        headers: body ? { ...headers, 'content-length': String(body.length) } : headers,
+        agent,
+        signal,
+      })
       outgoing.on('error', fail)
       outgoing.on('response', (incoming: IncomingMessage) => resolve(responseOf(incoming)))
       outgoing.end(body)

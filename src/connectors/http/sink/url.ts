@@ -17,12 +17,14 @@ export function urlMaker(template: string): (m: Message) => string {
 
 function segment(field: string): (m: Message) => string {
   const get = getter(field)
-  return m => {
-    const value = get(m.value)
-    const text = keyText(value) ?? ''
-    // `..` is not changed by encoding and would lead to the parent folder.
-    if (text === '' || text === '.' || text === '..')
-      throw new DataError(`${field} is part of the URL and must be text or a number, not ${show(value)}`)
-    return encodeURIComponent(text)
-  }
+  return m => encodeSegment(get(m.value), field)
+}
+
+/** @param what names the value in the error. @throws {DataError} when it is not text or a number, or could lead to another path */
+export function encodeSegment(value: unknown, what: string): string {
+  const text = keyText(value) ?? ''
+  // `..` is not changed by encoding and would lead to the parent folder.
+  if (text === '' || text === '.' || text === '..')
+    throw new DataError(`${what} is part of the URL and must be text or a number, not ${show(value)}`)
+  return encodeURIComponent(text)
 }

@@ -1,9 +1,9 @@
 /** Adds a row of a database table to each message. */
 import type { LookupConfig } from '../../../generated/config-types.ts'
-import { validateConnection, connectionKeys, type ConnectionConfig } from '../../../kit/postgres/connect.ts'
-import type { Param } from '../../../kit/postgres/driver.ts'
+import { connect, validateConnection, connectionKeys, type ConnectionConfig } from '../../../kit/postgres/connect.ts'
+import type { Driver, Param } from '../../../kit/postgres/driver.ts'
 import { checkColumns, checkRows, jsonRow } from '../json.ts'
-import { OnDemandDriver } from '../../../kit/postgres/on-demand-driver.ts'
+import { OnDemandDriver } from '../../../kit/on-demand-driver.ts'
 import { OID } from '../../../kit/postgres/types.ts'
 import { parsePlaceholders } from '../placeholders.ts'
 import { checkDatabase } from '../check.ts'
@@ -34,7 +34,7 @@ export default defineTransform<LookupConfig>({
   schema: withKeys(withKeys(withKeys(schema, rowCache), onMissing), connectionKeys),
   validateConfig,
   create(config, ctx) {
-    const handle = new OnDemandDriver(connection(config), ctx.log)
+    const handle = new OnDemandDriver(() => connect(connection(config), ctx.log))
     return cachedLookup('lookup', config, ctx, keyOf(config), finder(config, handle, ctx), () => handle.close())
   },
   stubbed: (config, ctx, answer) => cachedLookup('lookup', config, ctx, keyOf(config), stubbedFind(answer)),
@@ -56,7 +56,7 @@ const keyOf = ({ key }: LookupConfig): ((m: Message) => string) => {
   return keyReader('lookup', m => expression.evaluate(m), keyText)
 }
 
-function finder(config: LookupConfig, handle: OnDemandDriver, ctx: TransformContext): Find {
+function finder(config: LookupConfig, handle: OnDemandDriver<Driver>, ctx: TransformContext): Find {
   const { sql } = parsePlaceholders(config.query)
   const warned = ctx.shared('unmatched rows', () => ({ done: false }))
   const find = async (keys: readonly string[]): Promise<Map<string, Found>> => {

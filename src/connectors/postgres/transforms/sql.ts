@@ -1,9 +1,9 @@
 /** Runs a query for the messages and continues with its result. */
 import type { SqlConfig } from '../../../generated/config-types.ts'
-import { validateConnection, connectionKeys, type ConnectionConfig } from '../../../kit/postgres/connect.ts'
+import { connect, validateConnection, connectionKeys, type ConnectionConfig } from '../../../kit/postgres/connect.ts'
 import type { Queryable, QueryOptions, Result } from '../../../kit/postgres/driver.ts'
 import { checkColumns, checkRows, jsonRow } from '../json.ts'
-import { OnDemandDriver } from '../../../kit/postgres/on-demand-driver.ts'
+import { OnDemandDriver } from '../../../kit/on-demand-driver.ts'
 import { checkDatabase } from '../check.ts'
 import { validateStatement, statementCommand } from '../statements.ts'
 import { compile } from '../../../expressions/index.ts'
@@ -34,7 +34,7 @@ export default defineTransform<SqlConfig>({
   schema: withKeys(withKeys(schema, onMissing), connectionKeys),
   validateConfig,
   create(config, ctx) {
-    const handle = new OnDemandDriver(connection(config), ctx.log)
+    const handle = new OnDemandDriver(() => connect(connection(config), ctx.log))
     const find = finder(config, ctx.depth)
     return transform(
       config,

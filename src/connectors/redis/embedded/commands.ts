@@ -110,6 +110,11 @@ export const commands: Readonly<Record<string, Implementation>> = {
     dropEmpty(db, key, 'hash')
     return n
   },
+  HGET: (db, [key, field]) => {
+    if (!expect(db, str(key), 'hash')) return null
+    const row = db.get<{ value: unknown }>('SELECT value FROM hash WHERE key = ? AND field = ?', str(key), bytes(field))
+    return row === undefined ? null : blob(row.value)
+  },
   HGETALL: (db, [key]) => {
     if (!expect(db, str(key), 'hash')) return []
     return db
