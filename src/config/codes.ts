@@ -142,6 +142,10 @@ export const CODES = {
     title: '`from` does not name a port, or a port has no sink',
     help: 'An error: the step exists, but does not have this port with its current settings. A warning: no sink reads a port of a step, and its messages are dropped.',
   },
+  CONFIG_BRANCH: {
+    title: 'A branch that does not fit the pipeline',
+    help: '`to` of a branch names sinks of the file; such a sink has no `from`, and receives branches of one `route` only. `repartition` cannot be in a branch. If every branch of a `route` ends in its own sinks, nothing can follow the route.',
+  },
   CONFIG_EXPRESSION: {
     title: 'An expression that does not compile',
     help: 'Expressions are CEL and type-checked. The cause is an unknown function, a wrong operand type or a syntax error, at the caret.',

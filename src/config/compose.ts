@@ -90,6 +90,8 @@ function pluginSchema({ schema, type }: DescribedPlugin, id: string): Mutable {
 function editorSchema(schema: unknown, base: string): unknown {
   if (Array.isArray(schema)) return schema.map(s => editorSchema(s, base))
   if (typeof schema !== 'object' || schema === null) return schema
+  // A step in a branch is a step as all others.
+  if ((schema as Mutable).$comment === 'transform') return { $ref: '#/$defs/transform' }
   const out: Mutable = {}
   for (const [key, value] of Object.entries(schema as Mutable)) {
     if (OWN_KEYWORDS.includes(key)) continue

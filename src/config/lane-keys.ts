@@ -6,6 +6,7 @@
 import { loadedLanguage, loadLanguage } from '../expressions/on-demand.ts'
 import { isPlainPath } from '../expressions/plain-path.ts'
 import type { Pipeline, Step } from './model.ts'
+import { walk } from './route.ts'
 import { groupingOf, lanesOf } from './traits.ts'
 
 /** A step whose records may be spread over lanes. */
@@ -41,24 +42,25 @@ type Wiring = Pick<Pipeline, 'sources' | 'transforms'>
 
 export function laneKeyFindings({ sources, transforms }: Wiring): LaneKeyFinding[] {
   const findings: LaneKeyFinding[] = []
-  let place = READ
-  /** The last `repartition` step. */
+  /** The last `repartition` step, which is in no branch. */
   let together: { readonly step: Step; readonly parts: Parts } | undefined
-  for (const step of transforms) {
-    if (step.plugin.link) {
-      // After it, origins refer to the records that it writes.
-      const parts = partsAt((step.config as { by: string }).by, READ)
-      together = { step, parts }
-      place = { origin: READ.origin, key: parts }
-      continue
-    }
-    const by = groupingOf(step)
-    if (by !== undefined) {
-      const found = together ? judgeBehind(together.step, together.parts, partsAt(by, place)) : judge(sources, step, partsAt(by, place))
-      if (found) findings.push({ step: step.name, by, ...found })
-    }
-    place = behind(step, place)
-  }
+  walk(transforms, READ, {
+    step(step, place) {
+      if (step.plugin.link) {
+        // After it, origins refer to the records that it writes.
+        const parts = partsAt((step.config as { by: string }).by, READ)
+        together = { step, parts }
+        return { origin: READ.origin, key: parts }
+      }
+      const by = groupingOf(step)
+      if (by !== undefined) {
+        const found = together ? judgeBehind(together.step, together.parts, partsAt(by, place)) : judge(sources, step, partsAt(by, place))
+        if (found) findings.push({ step: step.name, by, ...found })
+      }
+      return behind(step, place)
+    },
+    join: arrivals => (arrivals.length === 0 ? READ : arrivals.reduce(either)),
+  })
   return findings
 }
 
@@ -87,7 +89,7 @@ const isWithin = (parts: readonly string[], of: readonly string[]): boolean => p
 
 function judge(sources: Wiring['sources'], step: Step, grouping: Parts): Pick<LaneKeyFinding, 'verdict' | 'reason'> | undefined {
   // A condition may select the records of one source.
-  if (sources.length > 1 && step.when === undefined) {
+  if (sources.length > 1 && step.when === undefined && step.branch === undefined) {
     if (grouping?.length === 0)
       return { verdict: 'spread', reason: `the records of ${list(sources)} are on separate lanes, and all of them belong to one group` }
     if (!sources.every(s => s.keyedBy !== undefined && holds(s, grouping) !== 'spread'))
@@ -154,10 +156,15 @@ function partsAt(text: string, { origin, key }: Place): Parts {
 /** The origins after a step. */
 function behind(step: Step, before: Place): Place {
   const after = made(step, before)
-  if (step.when === undefined || after === before) return after
-  // Messages for which `when` is false pass unchanged: only origins that are the same in both cases are known.
+  // Messages for which `when` is false pass unchanged.
+  return step.when === undefined ? after : either(after, before)
+}
+
+/** Only origins that are the same in both cases are known. */
+function either(one: Place, other: Place): Place {
+  if (one === other) return one
   const both = (a: Parts, b: Parts): Parts => (a !== undefined && b !== undefined && a.join() === b.join() ? a : undefined)
-  return { origin: path => both(after.origin(path), before.origin(path)), key: both(after.key, before.key) }
+  return { origin: path => both(one.origin(path), other.origin(path)), key: both(one.key, other.key) }
 }
 
 function made(step: Step, before: Place): Place {
@@ -175,6 +182,7 @@ function made(step: Step, before: Place): Place {
     case 'validate':
     case 'throttle':
     case 'revive':
+    case 'route':
       return before
     case 'rekey':
       return { ...before, key: of(c.key as string) }

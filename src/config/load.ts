@@ -15,7 +15,8 @@ import { parseText } from './parse.ts'
 import { partsOf } from './parts.ts'
 import { Problems } from './problems.ts'
 import { readText } from './read.ts'
-import { Registry } from './registry.ts'
+import { type Kind, Registry } from './registry.ts'
+import { branchOf, branchSteps, checkRoutes, isRoute, type Within, withoutSteps } from './route.ts'
 import { applySet } from './set.ts'
 import { checkStep, type CheckedStep, isTyped } from './steps.ts'
 import { type MapNode, type Path, SourceText, type TreeNode, valueSpan } from './tree.ts'
@@ -155,13 +156,14 @@ async function loadTree(source: SourceText, written: TreeNode, problems: Problem
   } else if (own?.kind === 'seq') await registry.addListed(own, base, problems)
   else if (own) registry.incomplete = true
   const { value, defaults } = await checkFrame(root, env, base, problems)
-  const steps = await checkSteps(root, { registry, env, base, problems })
+  const { steps, known } = await checkSteps(root, { registry, env, base, problems })
   const names = nameSteps(steps, problems)
   // A step whose plugin could not be loaded has no name; only the problem of the plugin is reported.
   const wiring = registry.incomplete ? new Problems() : problems
   const froms = new Map(steps.filter(s => s.kind === 'sink').map(s => [s, wire(s, names, wiring)]))
   // Invalid steps and steps with unknown plugins have no name, so references to them cannot be checked.
-  const complete = !registry.incomplete && steps.length === stepCount(root)
+  const complete = !registry.incomplete && known
+  checkRoutes(steps, names, froms, complete, problems)
   if (complete) for (const step of steps) checkSourceNames(step, names, problems)
   checkPorts(steps, names, froms, problems)
   await checkEndpoints(root, [...names.values()], problems)
@@ -182,25 +184,27 @@ async function loadTree(source: SourceText, written: TreeNode, problems: Problem
   return problems.empty ? { pipeline, problems: problems.list() } : { problems: problems.list() }
 }
 
-/** All steps of the file, valid or not. */
-const stepCount = (root: MapNode): number =>
-  SECTIONS.reduce((n, [section]) => {
-    const node = root.entries.get(section)?.value
-    return n + (section === 'dlq' ? (node ? 1 : 0) : node?.kind === 'seq' ? node.items.length : 0)
-  }, 0)
-
-async function checkSteps(root: MapNode, context: Parameters<typeof checkStep>[4]): Promise<CheckedStep[]> {
+/** @returns the steps in order, those of branches after their `route`; `known`: every step of the file is one of them */
+async function checkSteps(root: MapNode, context: Parameters<typeof checkStep>[4]): Promise<{ steps: CheckedStep[]; known: boolean }> {
   const steps: CheckedStep[] = []
+  let known = true
+  const check = async (item: TreeNode, kind: Kind, path: Path, enabled: boolean, within?: Within): Promise<void> => {
+    const checked = await checkStep(item, kind, path, enabled && isEnabled(item, context.env, context.base), context)
+    if (!checked) {
+      known = false
+      return
+    }
+    const step = within ? { ...checked, within } : checked
+    steps.push(step)
+    for (const inner of branchSteps(step)) await check(inner.node, kind, inner.path, step.enabled, inner.within)
+  }
   for (const [section, kind] of SECTIONS) {
     const node = root.entries.get(section)?.value
     const items: [TreeNode, Path][] =
       section === 'dlq' ? (node ? [[node, [section]]] : []) : node?.kind === 'seq' ? node.items.map((n, i) => [n, [section, i]]) : []
-    for (const [item, path] of items) {
-      const step = await checkStep(item, kind, path, isEnabled(item, context.env, context.base), context)
-      if (step) steps.push(step)
-    }
+    for (const [item, path] of items) await check(item, kind, path, true)
   }
-  return steps
+  return { steps, known }
 }
 
 function assemble(
@@ -213,12 +217,13 @@ function assemble(
 ): Pipeline {
   const step = (s: CheckedStep): Step<any> => {
     const { source, start } = s.key
-    const frameStep = s.path.length === 1 ? value.dlq : value[s.path[0]][s.path[1]]
+    const frameStep = s.within?.frame ?? (s.path.length === 1 ? value.dlq : value[s.path[0]][s.path[1]])
     return {
       type: s.type,
       name: names.get(s)!,
       plugin: s.plugin,
-      config: s.config,
+      config: isRoute(s) ? withoutSteps(s.config) : s.config,
+      ...(s.within && { branch: branchOf(s.within, names) }),
       ...(frameStep.when === undefined ? {} : { when: frameStep.when, ...shownWhen(s.node) }),
       ...(frameStep.keyed_by === undefined ? {} : { keyedBy: frameStep.keyed_by }),
       at: { file: source.file, ...source.position(start) },

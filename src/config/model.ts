@@ -36,6 +36,8 @@ export interface Step<P extends Plugin = Plugin> {
   /** Text to print instead of `when`, if it has variables. */
   readonly shownWhen?: string
   readonly at: Location
+  /** The branch of a `route` step that has the step: `route/branch`. */
+  readonly branch?: string
   /** On a source: records with the same value of this expression are on one lane of it, and on no lane of another source. */
   readonly keyedBy?: string
   /** The plugin is not built in: its output is checked to be JSON. */

@@ -3,6 +3,7 @@ import type { Plugin, SourcePlugin } from '../contract/plugin.ts'
 import type { Kind, Registry } from './registry.ts'
 import type { Schema } from './schema.ts'
 import { checkConfig, type CheckedConfig, type ConfigContext } from './step-config.ts'
+import { bareRoute, isRoute, type Within } from './route.ts'
 import { traitProblems } from './traits.ts'
 import { nameHere, pluginHere } from './other-names.ts'
 import { suggest } from '../kit/text/suggest.ts'
@@ -21,6 +22,8 @@ export interface CheckedStep extends CheckedConfig {
   /** Key of the plugin. */
   readonly key: Span
   readonly plugin: Plugin
+  /** The branch that the step is in. */
+  readonly within?: Within
 }
 
 /** Keys of a step that are not a plugin. */
@@ -54,7 +57,9 @@ export async function checkStep(
   }
   const type = choosePlugin(node, kind, common, path, context)
   if (type === undefined) return undefined
-  const entry = node.entries.get(type)!
+  const written = node.entries.get(type)!
+  // The steps of branches are checked as steps of their own.
+  const entry = isRoute({ kind, type }) ? bareRoute(written) : written
   const plugin = (await registry.load(kind, type)) as Plugin
   const misplaced = reportStrangers(node, type, plugin, common, path, context)
   const result = await checkConfig(entry, plugin, [...path, type], enabled, misplaced, context)

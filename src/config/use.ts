@@ -100,9 +100,33 @@ class Expander {
     if (used.kind !== 'map') return used
     if (used.entries.has('use')) return this.step(used, at, inList)
     const entries = new Map<string, MapEntry>()
-    for (const [key, entry] of used.entries)
-      entries.set(key, { ...entry, value: await this.settings(entry.value, { ...at, path: [...at.path, key] }) })
+    for (const [key, entry] of used.entries) {
+      const inner = { ...at, path: [...at.path, key] }
+      const value = await this.settings(entry.value, inner)
+      entries.set(key, { ...entry, value: key === 'route' && at.path[0] === 'transforms' ? await this.branches(value, inner) : value })
+    }
     return { ...used, entries }
+  }
+
+  /** The steps in the branches of a `route`. */
+  private async branches(node: TreeNode, at: Place): Promise<TreeNode> {
+    if (node.kind === 'map') {
+      const branches = node.entries.get('branches')
+      if (!branches) return node
+      const value = await this.branches(branches.value, { ...at, path: [...at.path, 'branches'] })
+      return { ...node, entries: new Map([...node.entries, ['branches', { ...branches, value }]]) }
+    }
+    if (node.kind !== 'seq') return node
+    const items: TreeNode[] = []
+    for (const [i, item] of node.items.entries()) {
+      const steps = item.kind === 'map' ? item.entries.get('steps') : undefined
+      if (item.kind !== 'map' || !steps) items.push(item)
+      else {
+        const value = await this.steps(steps.value, { ...at, path: [...at.path, i, 'steps'] })
+        items.push({ ...item, entries: new Map([...item.entries, ['steps', { ...steps, value }]]) })
+      }
+    }
+    return { ...node, items }
   }
 
   private async settings(node: TreeNode, at: Place): Promise<TreeNode> {

@@ -1,6 +1,7 @@
 /** Names of steps and references to them. */
 import type { TransformPlugin } from '../contract/plugin.ts'
 import type { Problems } from './problems.ts'
+import { branchOf, isRoute } from './route.ts'
 import type { Schema } from './schema.ts'
 import type { CheckedStep } from './steps.ts'
 import { suggest } from '../kit/text/suggest.ts'
@@ -9,8 +10,18 @@ import { formatPath, type TreeNode } from './tree.ts'
 const scalar = (node: TreeNode | undefined): string | undefined =>
   node?.kind === 'scalar' && typeof node.value === 'string' ? node.value : undefined
 
-/** Assigns explicit names first, so that a numbered name never replaces one. */
+/** Names are unique in the pipeline. A step in a branch has the name of the branch in front, and its own name is unique there. */
 export function nameSteps(steps: readonly CheckedStep[], problems: Problems): Map<CheckedStep, string> {
+  const names = new Map<CheckedStep, string>()
+  // A route is in front of the steps of its branches.
+  for (const scope of Map.groupBy(steps, s => (s.within ? formatPath(s.within.path) : '')).values())
+    for (const [step, name] of namesIn(scope, problems))
+      names.set(step, step.within ? `${branchOf(step.within, names)}/${name}` : name)
+  return names
+}
+
+/** Assigns explicit names first, so that a numbered name never replaces one. */
+function namesIn(steps: readonly CheckedStep[], problems: Problems): Map<CheckedStep, string> {
   const names = new Map<CheckedStep, string>()
   const taken = new Map<string, CheckedStep>()
   for (const step of steps) {
@@ -48,12 +59,12 @@ export interface From {
 export function wire(sink: CheckedStep, names: ReadonlyMap<CheckedStep, string>, problems: Problems): From | undefined {
   const entry = sink.node.entries.get('from')
   const text = scalar(entry?.value)
-  if (text === undefined || !/^[a-z][a-z0-9_-]*\.[a-z][a-z0-9_-]*$/.test(text)) return undefined // reported by the frame schema
+  if (text === undefined || !/^[a-z][a-z0-9_/-]*\.[a-z][a-z0-9_-]*$/.test(text)) return undefined // reported by the frame schema
   const at = entry!.value.span
   const path = [...sink.path, 'from']
   const [stepName, port] = text.split('.')
   const byName = new Map([...names].map(([step, name]) => [name, step]))
-  const all = [...names].filter(([s]) => s.enabled && s.valid).flatMap(([s, name]) => portsOf(s).map(p => `${name}.${p}`))
+  const all = [...names].filter(([s]) => s.enabled && s.valid && !isRoute(s)).flatMap(([s, name]) => portsOf(s).map(p => `${name}.${p}`))
   const target = byName.get(stepName)
   const listed = all.length > 0 ? `; the ports are ${all.join(', ')}` : '; no step of this pipeline has ports'
   if (!target) {
@@ -66,6 +77,9 @@ export function wire(sink: CheckedStep, names: ReadonlyMap<CheckedStep, string>,
     problems.add('CONFIG_FROM', at, path, `${stepName} is a ${target.kind}, and only transforms have ports${listed}`, suggest(text, all))
   } else if (!target.enabled) {
     problems.add('CONFIG_FROM', at, path, `the step ${stepName} is disabled`)
+  } else if (isRoute(target)) {
+    const own = names.get(sink)!
+    problems.add('CONFIG_FROM', at, path, `a branch names its sinks: remove from, and write to: ${own} in the branch of ${stepName}`)
   } else if (target.valid && !portsOf(target).includes(port)) {
     const ports = portsOf(target)
     const way = target.type === 'validate' && port === 'invalid' ? '; to add one, set on_invalid: port' : ''
@@ -109,7 +123,7 @@ export function checkPorts(
 ): void {
   const taken = new Set([...froms].flatMap(([sink, from]) => (from && sink.enabled ? [`${from.step}.${from.port}`] : [])))
   for (const step of steps) {
-    if (!step.enabled || !step.valid) continue
+    if (!step.enabled || !step.valid || isRoute(step)) continue
     const ports = portsOf(step)
     // A sink with an unknown port of this step has an error already.
     if ([...froms.values()].some(from => from !== undefined && from.step === names.get(step) && !ports.includes(from.port))) continue

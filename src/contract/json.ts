@@ -266,6 +266,13 @@ function keepSource(_: string, value: unknown, context: { readonly source?: stri
 /** True if a double prints the number exactly as written. */
 export const isPlain = (x: number, text: string): boolean => String(x) === text && isUnambiguous(x)
 
+/** A copy of a JSON value that shares no object or list with it. Not `structuredClone`, which would lose the class of an `ExactNumber`. */
+export function detached(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(detached)
+  const isObject = typeof value === 'object' && value !== null && !(value instanceof ExactNumber) && !Buffer.isBuffer(value)
+  return isObject ? Object.fromEntries(Object.entries(value).map(([name, v]) => [name, detached(v)])) : value
+}
+
 /**
  * A value as JSON text; exact numbers keep their digits.
  * @throws {DataError} for a value that JSON cannot represent (a BigInt, a cycle, a function), and for nesting or length beyond the limits

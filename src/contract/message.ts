@@ -1,7 +1,7 @@
 /** The message: one record with its original bytes. */
 import { isAscii, isUtf8 } from 'node:buffer'
 import { DecodeError } from './errors.ts'
-import { DEFAULT_DEPTH, encodeJson, inspect, Need, parseJson, tooDeep } from './json.ts'
+import { DEFAULT_DEPTH, detached, encodeJson, inspect, Need, parseJson, tooDeep } from './json.ts'
 import { malformedJson } from './json-scan.ts'
 
 /** One header: name and bytes. Headers are a list because Kafka allows duplicate names, and a copied record must keep them. */
@@ -78,6 +78,8 @@ export class Message {
    * Undefined: the messages of the lane itself advance event time.
    */
   clock: number | undefined
+  /** For the runtime: the branch of a `route` step that the message is in. "declare": without such a step, messages do not have the field. */
+  declare branch: string | undefined
   private _time: number
   /** Undefined while `time` is the time of the record. A second number in each message would be a second allocation. */
   private _recordTime: number | undefined
@@ -244,6 +246,14 @@ export class Message {
   private get isMore(): boolean {
     const { _state, _ownKey, _recordTime, part, result, clock } = this
     return _state === CHANGED || _ownKey || _recordTime !== undefined || part !== undefined || result !== undefined || clock !== undefined
+  }
+
+  /** For a step that emits a message several times: a copy that shares nothing that a later step may change. @param part of the copy */
+  duplicate(part: string): Message {
+    const m = this.copy()
+    if (m._state === CHANGED) m._value = detached(m._value)
+    m.part = part
+    return m
   }
 
   private copy(): Message {

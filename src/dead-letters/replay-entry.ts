@@ -4,6 +4,7 @@ import { Message as Msg, parseJson } from '../contract/plugin.ts'
 import type { ReplayOrigin } from '../kit/dead-letter/dead-letters.ts'
 import type { Pipeline, SinkStep, Step } from '../config/model.ts'
 import { linkSteps } from '../config/parts.ts'
+import { reaches } from '../config/route.ts'
 import { type FailureInfo, type DeadLetter, originalHeaders, revivedHeaders } from '../kit/dead-letter/read.ts'
 
 export type Way = 'step' | 'source'
@@ -64,6 +65,8 @@ export class ReplayEntries {
     if (this.way === 'source') return m
     if (d.stepInput !== undefined) m.value = parseJson(d.stepInput)
     if (d.stepKey !== undefined) m.key = d.stepKey
+    const branch = this.pipeline.transforms.find(t => t.name === d.step)?.branch
+    if (branch !== undefined) m.branch = branch
     return m
   }
 
@@ -92,7 +95,7 @@ export class ReplayEntries {
     if (stage < 0 && sinks.some(s => s.name === d.step)) return { stage: SINKS, sink: d.step }
     if (stage < 0 && d.step !== d.sourceStep && !sources.some(s => s.name === d.step))
       return `the file has no step '${d.step}' any more: use --to source`
-    const keeper = transforms.slice(Math.max(0, stage)).find(t => t.plugin.stateful)
+    const keeper = transforms.slice(Math.max(0, stage)).find(t => t.plugin.stateful && reaches(transforms, transforms[stage]?.branch, t.branch))
     if (keeper && !this.freshState)
       return `step '${keeper.name}' keeps state, which only the running pipeline has: use --to source, or --fresh-state`
     // A replay runs without the `repartition` steps, which are in front of this one.

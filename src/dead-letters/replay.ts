@@ -13,6 +13,7 @@ import {
   type Transform,
 } from '../contract/plugin.ts'
 import { build, type Built } from '../runtime/build.ts'
+import type { Stage } from '../runtime/chain.ts'
 import { type Clock, systemClock } from '../kit/clock.ts'
 import { atomicCommitter, type Committer, ephemeralCommitter, storedCommitter } from '../runtime/committer.ts'
 import type { Pipeline } from '../config/model.ts'
@@ -141,10 +142,21 @@ function onMarks(built: Built, begin: (lane: string, marks: Marks) => Marks): Bu
       return [
         { name: 'dlq_marks', at: entry.inlet.at, meter, transform: marking(marks) },
         { ...entry.inlet, meter },
-        ...stages.map((stage, i) => ({ ...stage, enters: (m: Parameters<typeof originOf>[0]) => (originOf(m)?.entry?.stage ?? -1) <= i })),
+        ...withEntries(stages),
       ]
     },
   }
+}
+
+/** Messages skip the steps before their entry. The end of a route is no step of its own. */
+function withEntries(stages: readonly Stage[]): Stage[] {
+  let index = 0
+  return stages.map(stage => {
+    if (stage.joins) return stage
+    const i = index++
+    const { enters } = stage
+    return { ...stage, enters: m => (originOf(m)?.entry?.stage ?? -1) <= i && enters?.(m) !== false }
+  })
 }
 
 const PASS: Transform = {

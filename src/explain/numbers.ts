@@ -3,6 +3,7 @@
  * binary. Unknown numbers, such as those of a plugin, are omitted.
  */
 import type { Pipeline, SinkStep, Step } from '../config/model.ts'
+import { sinksOf, walk } from '../config/route.ts'
 import { type NumberUse, numberUse } from '../expressions/index.ts'
 
 /** `untouched`: all digits as read. `exact`: decimal, not rounded. `rounded`: decimal, rounded to the digits of the step. `binary`: a double. */
@@ -88,17 +89,31 @@ const plain = (kind: Known): Value => new Value([], kind)
 
 export function numbersOfSinks({ sources, transforms, sinks }: Pipeline): SinkNumbers[] {
   const after = new Map<string, Value>()
-  let value = sources.every(s => !s.foreign) ? READ : UNKNOWN
-  for (const s of sources) after.set(s.name, value)
-  for (const step of transforms) {
-    const made = through(step, value)
-    // Messages for which `when` is false pass unchanged.
-    value = step.when === undefined ? made : made.or(value)
-    after.set(step.name, value)
+  const read = sources.every(s => !s.foreign) ? READ : UNKNOWN
+  for (const s of sources) after.set(s.name, read)
+  /** What the sinks of branches receive, by step and port. */
+  const ported = new Map<string, Value>()
+  const end = walk(transforms, read, {
+    step(step, value) {
+      const made = through(step, value)
+      // Messages for which `when` is false pass unchanged.
+      const out = step.when === undefined ? made : made.or(value)
+      after.set(step.name, out)
+      return out
+    },
+    end(route, branch, value) {
+      for (const sink of sinksOf(branch)) {
+        const id = `${route.name}.${sink}`
+        ported.set(id, ported.get(id)?.or(value) ?? value)
+      }
+    },
+    join: arrivals => (arrivals.length === 0 ? UNKNOWN : arrivals.reduce((a, b) => a.or(b))),
+  })
+  const into = ({ from }: SinkStep): Value => {
+    if (from === undefined) return end
+    return (from.port === undefined ? after.get(from.step) : ported.get(`${from.step}.${from.port}`)) ?? UNKNOWN
   }
-  return sinks.map(sink =>
-    describe(sink, sink.from === undefined ? value : sink.from.port === undefined ? (after.get(sink.from.step) ?? UNKNOWN) : UNKNOWN),
-  )
+  return sinks.map(sink => describe(sink, into(sink)))
 }
 
 function describe(sink: SinkStep, value: Value): SinkNumbers {
@@ -121,6 +136,7 @@ function through(step: Step, value: Value): Value {
     case 'validate':
     case 'throttle':
     case 'revive':
+    case 'route':
       return value
     case 'map':
       return mapped(c, value)

@@ -2,6 +2,7 @@
 import type { Guarantee } from '../contract/plugin.ts'
 import type { Location, Pipeline, SinkStep, Step } from '../config/model.ts'
 import { awaitsCommit, isOneShot, isReplayable, survivesGap } from '../config/traits.ts'
+import { type Branch, branchesOf, sinksOf, walk } from '../config/route.ts'
 import type { Schema } from '../config/schema.ts'
 import { describeProxy } from '../kit/http/proxy.ts'
 import { formatDuration } from '../kit/values/time.ts'
@@ -15,10 +16,14 @@ export interface StepInfo {
   /** Main setting: topics, expression or interval. */
   readonly headline: string
   readonly at: Location
-  /** The input of a sink, if it is not the end of the chain: `step` or `step.port`. */
+  /** The input of a sink, if it is not the end of the chain: `step`, `step.port`, or branches (`route/branch`). */
   readonly from?: string
   readonly when?: string
   readonly stateful?: boolean
+  /** The branch that has the step: `route/branch`. */
+  readonly branch?: string
+  /** Of a `route`. */
+  readonly branches?: readonly Branch[]
   /** Internal topic of a `repartition` step. */
   readonly through?: string
   /** Consumer group of the source, if any. */
@@ -76,7 +81,7 @@ export function outlineOf(pipeline: Pipeline): Outline {
     steps: [
       ...sources.map(s => stepInfo(s, 'source')),
       ...transforms.map((s, i) => ({ ...stepInfo(s, 'transform'), ...throughOf(pipeline, i) })),
-      ...sinks.map(s => stepInfo(s, 'sink')),
+      ...sinks.map(s => ({ ...stepInfo(s, 'sink'), ...fromBranches(s, transforms) })),
       ...(dlq ? [stepInfo(dlq, 'dlq')] : []),
     ],
     edges: edgesOf(pipeline, pairs),
@@ -132,6 +137,14 @@ function gapsOf({ transforms, links = [] }: Pipeline): Record<string, string> {
   return Object.fromEntries(stateful)
 }
 
+/** A sink of branches reads these, not a port. */
+function fromBranches({ name, from }: SinkStep, transforms: Pipeline['transforms']): Pick<StepInfo, 'from'> {
+  const branches = transforms
+    .filter(t => t.name === from?.step)
+    .flatMap(t => (branchesOf(t) ?? []).filter(b => sinksOf(b).includes(name)).map(b => `${t.name}/${b.name}`))
+  return branches.length > 0 ? { from: branches.join(', ') } : {}
+}
+
 function throughOf({ links = [] }: Pipeline, index: number): Pick<StepInfo, 'through'> {
   const link = links.find(l => l.index === index)
   return link ? { through: (link.sink.config as { topic: string }).topic } : {}
@@ -174,6 +187,8 @@ function stepInfo(step: Step | SinkStep, kind: StepInfo['kind']): StepInfo {
     at: step.at,
     ...(from && { from: from.port === undefined ? from.step : `${from.step}.${from.port}` }),
     ...(step.when !== undefined && { when: step.shownWhen ?? step.when }),
+    ...(step.branch !== undefined && { branch: step.branch }),
+    ...(branchesOf(step) && { branches: (config as { branches: Branch[] }).branches }),
     ...(step.plugin.kind === 'transform' && step.plugin.stateful && { stateful: true }),
     ...(kind === 'source' && typeof group === 'string' && { group }),
     config,
@@ -200,6 +215,8 @@ const LOCATION_KEYS = [
 ]
 
 function headline(step: Step, config: unknown): string {
+  const branches = branchesOf(step)
+  if (branches) return branches.map(b => b.name).join(', ')
   const values = (typeof config === 'object' && config !== null ? config : {}) as Record<string, unknown>
   const { shorthand } = step.plugin.schema as { shorthand?: string }
   const key = [...(shorthand ? [shorthand] : []), ...LOCATION_KEYS].find(k => values[k] !== undefined && values[k] !== null)
@@ -216,10 +233,31 @@ function edgesOf(pipeline: Pipeline, pairs: readonly Pair[]): Edge[] {
     return given.length > 0 ? { guarantee: ORDER[Math.max(...given)] } : {}
   }
   const edges: Edge[] = []
-  const [first] = transforms
-  if (first) for (const s of sources) edges.push({ from: s.name, to: first.name })
-  for (let i = 1; i < transforms.length; i++) edges.push({ from: transforms[i - 1].name, to: transforms[i].name })
-  for (const sink of sinks) for (const from of originsOf(pipeline, sink)) edges.push({ ...from, to: sink.name, ...into(sink.name) })
+  /** The ends of branches, by step and port. */
+  const ends = new Map<string, Origin[]>()
+  const last = walk<Pipeline['transforms'][number], readonly Origin[]>(
+    transforms,
+    sources.map(s => ({ from: s.name })),
+    {
+      step(step, origins) {
+        for (const origin of origins) edges.push({ ...origin, to: step.name })
+        return [{ from: step.name }]
+      },
+      enter: (route, { name }) => [{ from: route.name, port: name }],
+      end(route, branch, origins) {
+        for (const sink of sinksOf(branch)) {
+          const id = `${route.name}.${sink}`
+          ends.set(id, [...(ends.get(id) ?? []), ...origins])
+        }
+      },
+      join: arrivals => arrivals.flat(),
+    },
+  )
+  const originsOf = ({ from }: SinkStep): readonly Origin[] => {
+    if (!from) return last
+    return ends.get(`${from.step}.${from.port}`) ?? [{ from: from.step, ...(from.port !== undefined && { port: from.port }) }]
+  }
+  for (const sink of sinks) for (const origin of originsOf(sink)) edges.push({ ...origin, to: sink.name, ...into(sink.name) })
   // Any step may reject a message; one edge from the end of the chain shows this.
   if (dlq)
     for (const from of transforms.length > 0 ? [transforms.at(-1)!] : sources)
@@ -227,8 +265,4 @@ function edgesOf(pipeline: Pipeline, pairs: readonly Pair[]): Edge[] {
   return edges
 }
 
-function originsOf({ sources, transforms }: Pipeline, { from }: SinkStep): { from: string; port?: string }[] {
-  if (from) return [{ from: from.step, ...(from.port !== undefined && { port: from.port }) }]
-  const last = transforms.at(-1)
-  return last ? [{ from: last.name }] : sources.map(s => ({ from: s.name }))
-}
+type Origin = Pick<Edge, 'from' | 'port'>

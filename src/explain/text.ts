@@ -36,13 +36,15 @@ export function toText(e: Explanation, paint: Paint, width?: number, all = false
 
 function graph(e: Explanation, paint: Paint, columns?: number): string[] {
   const of = (kind: StepInfo['kind']): StepInfo[] => e.steps.filter(s => s.kind === kind)
-  const width = Math.max(...e.steps.map(s => s.name.length)) + 2
+  const deep = ({ branch }: StepInfo): number => (branch === undefined ? 0 : branch.split('/').length)
+  const branches = e.steps.flatMap(s => (s.branches ?? []).map(b => b.name.length + deep(s) + 2))
+  const width = Math.max(...e.steps.map(s => s.name.length + deep(s)), ...branches) + 2
   const edges = e.edges.some(edge => edge.guarantee)
   const room = columns === undefined ? undefined : Math.max(20, columns - width - 6 - (edges ? 18 : 0) - 'line 1234'.length - 2)
   const text = (step: StepInfo): string => (room === undefined ? summary(step) : fit(summary(step), room))
   const what = Math.min(62, Math.max(...e.steps.map(s => displayWidth(text(s)))) + 2)
   const line = (mark: string, step: StepInfo, style: Style | undefined, edge?: Edge): string => {
-    const name = step.name.padEnd(width)
+    const name = step.name.padEnd(width + 4 - mark.length)
     const place = paint('dim', `line ${step.at.line}`)
     const promised = edge ? paint(edge.guarantee!, words(edge.guarantee!).padEnd(18)) : ' '.repeat(edges ? 18 : 0)
     return `  ${mark} ${style ? paint(style, name) : name}${padEnd(`${text(step)}  `, what)}${promised}${place}`.trimEnd()
@@ -51,13 +53,31 @@ function graph(e: Explanation, paint: Paint, columns?: number): string[] {
   return [
     ...of('source').map(s => line('●   ', s, 'source')),
     '  │',
-    ...of('transform').map(s => line('│   ', s, undefined)),
+    ...inBranches(of('transform'), (s, depth) => line(`│   ${'│ '.repeat(depth)}`, s, undefined), width),
     ...(of('transform').length > 0 ? ['  │'] : []),
     ...targets.map((s, i) => {
       const edge = e.edges.find(o => o.to === s.name && o.guarantee)
       return line(`${i === targets.length - 1 ? '└' : '├'}${s.kind === 'dlq' ? '┄┄' : '──'}▶`, s, s.kind === 'dlq' ? 'dead' : 'sink', edge)
     }),
   ]
+}
+
+/** The lines of the transforms, with a line for each branch in front of its steps. */
+function inBranches(steps: readonly StepInfo[], line: (step: StepInfo, depth: number) => string, width: number): string[] {
+  const lines: string[] = []
+  const show = (branch: string | undefined, depth: number): void => {
+    for (const step of steps.filter(s => s.branch === branch)) {
+      lines.push(line(step, depth))
+      for (const { name, when, to } of step.branches ?? []) {
+        const what = [when === undefined ? 'all other messages' : `when ${when}`, to === undefined ? '' : `to ${[to].flat().join(', ')}`]
+        const mark = `  │   ${'│ '.repeat(depth)}├─ `
+        lines.push(`${mark}${name.padEnd(width - 2 - 2 * depth)}${what.filter(w => w !== '').join('  ')}`.trimEnd())
+        show(`${step.name}/${name}`, depth + 1)
+      }
+    }
+  }
+  show(undefined, 0)
+  return lines
 }
 
 /** Type (unless the name shows it), headline and condition. */

@@ -2074,6 +2074,56 @@ export interface ReviveConfig {
 }
 
 /**
+ * Sends each message into a branch with its own steps. At its end, a branch joins the others and continues with the step after the route, or ends in its own sinks (`to`). The order of the messages of a branch is kept. Steps of a branch are named `route/branch/step`, for example `route/large/window`, in metrics, dead letters, tests and `from`.
+ */
+export interface RouteConfig {
+  /**
+   * The branches, in the order in which their conditions are checked.
+   *
+   * @minItems 1
+   */
+  branches: {
+    /**
+     * Name of the branch, part of the names of its steps and of their state.
+     */
+    name: string
+    /**
+     * A CEL condition: messages for which it is true enter the branch. Without it, the branch receives every message, with `match: first` every message that no earlier branch received. A message for which a condition is neither true nor false goes to the dead-letter queue.
+     */
+    when?: string
+    /**
+     * Transforms of the branch, as under `transforms`. Without steps, messages pass unchanged. `repartition` is not possible in a branch.
+     */
+    steps?: {
+      /**
+       * Name of the step within its branch.
+       */
+      name?: string
+      /**
+       * `false` removes the step.
+       */
+      enabled: boolean
+      /**
+       * A CEL condition. Only messages for which it is true enter the step; the others skip it, unchanged.
+       */
+      when?: string
+    }[]
+    /**
+     * Sinks in which the branch ends, by name. They receive only the branches that name them, not the end of the chain. Without it, the branch joins the others after the route.
+     */
+    to?: string | string[]
+  }[]
+  /**
+   * `first`: a message enters the first branch whose condition is true. `all`: it enters every such branch, as an independent copy; after the join, each of these branches passes its copy on.
+   */
+  match: 'first' | 'all'
+  /**
+   * Messages that match no branch. `pass`: they skip the route, unchanged. `drop`: they are dropped and counted. `dlq`: they go to the dead-letter queue.
+   */
+  on_unmatched: 'pass' | 'drop' | 'dlq'
+}
+
+/**
  * Runs a query on PostgreSQL for the messages and passes on its result. Messages wait while the database is unavailable. A query that changes data may run again after a crash, so it must be idempotent.
  */
 export interface SqlConfig {

@@ -15,6 +15,7 @@ import {
   type TransformContext,
 } from '../contract/plugin.ts'
 import { keepWithin, type Range, windowSpanOf, widen } from './backfill.ts'
+import { withBranches } from './branches.ts'
 import { decodeTransform, checkTransform, type Stage } from './chain.ts'
 import { checkpointLocation } from './checkpoints/location.ts'
 import { type Clock, SteadyWallClock } from '../kit/clock.ts'
@@ -163,7 +164,9 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
   }
   const stages = (lane: LaneInfo, state: LaneState, part = 0): Stage[] => [
     ...arrival(part, lane, state),
-    ...parts[part].transforms.map((step): Stage => {
+    ...withBranches(
+      parts[part].transforms,
+      parts[part].transforms.map((step): Stage => {
       const ctx = contextOf(step, lane, state)
       const made = create(step, 'process', options.log, () => step.plugin.create(step.config, ctx))
       const spread = spreads.get(step.name)
@@ -178,7 +181,8 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
         stateful: step.plugin.stateful,
         ports: step.foreign ? step.plugin.ports?.(step.config) : undefined,
       }
-    }),
+      }),
+    ),
   ]
   for (const step of pipeline.transforms) meters.step(step.name, 'transform')
   const read = { ...options, range: range && widen(range, span) }

@@ -44,6 +44,12 @@ export interface Stage {
   readonly ports?: readonly string[]
   /** The stage keeps state, which a call that throws can leave partly changed. */
   readonly stateful?: boolean
+  /** The stage is in this branch: only messages of the branch enter it. */
+  readonly branch?: string
+  /** The stage chooses the branches of messages, or ends them: it leaves the mark of its output as it is. */
+  readonly forks?: boolean
+  /** The end of a route, which is no step of the pipeline file. */
+  readonly joins?: boolean
 }
 
 /** Results that make a step throw, see `poison.ts`. */
@@ -71,6 +77,8 @@ class StageOutput implements Output {
   messages: Message[] = []
   /** A call of the transform is running, so emitted messages have a destination. */
   open = false
+  /** Messages of other branches, which are not counted at the stage. */
+  skipped = 0
   /** The call has failed, and its output is discarded. */
   private discarded = false
   private readonly stage: Stage
@@ -83,6 +91,14 @@ class StageOutput implements Output {
 
   emit(message: Message): void {
     if (!this.stage.foreign || this.isWritable(message, 'emit')) this.messages.push(message)
+  }
+
+  /** Emits a message that skips the stage. */
+  pass(message: Message): void {
+    const { branch } = this.stage
+    if (branch === undefined) return this.emit(message)
+    this.messages.push(message)
+    if (message.branch !== branch) this.skipped++
   }
 
   /** For a stage that passes whole batches: the list becomes the output without a copy. */
@@ -145,6 +161,25 @@ class StageOutput implements Output {
     this.take()
   }
 }
+
+/** The output of a stage in a branch: it belongs to the branch, whatever the messages were made from. */
+class BranchOutput extends StageOutput {
+  private readonly branch: string | undefined
+
+  constructor(stage: Stage, exit: Exit) {
+    super(stage, exit)
+    this.branch = stage.branch
+  }
+
+  override emit(message: Message): void {
+    const { length } = this.messages
+    super.emit(message)
+    if (this.messages.length > length) message.branch = this.branch
+  }
+}
+
+const outputOf = (stage: Stage, exit: Exit): StageOutput =>
+  stage.branch !== undefined && !stage.forks ? new BranchOutput(stage, exit) : new StageOutput(stage, exit)
 
 export class Chain {
   private readonly stages: readonly Stage[]
@@ -322,10 +357,13 @@ export class Chain {
   }
 
   private account(i: number, count: number, started: number): Message[] {
+    const out = this.outputs[i]
+    const { skipped } = out
+    out.skipped = 0
     const produced = this.take(i)
     const { meter, isInlet } = this.stages[i]
-    if (!isInlet) meter.in += count
-    meter.out += produced.length
+    if (!isInlet) meter.in += count - skipped
+    meter.out += produced.length - skipped
     meter.seconds += (performance.now() - started) / 1000
     return produced
   }

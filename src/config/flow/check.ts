@@ -4,7 +4,8 @@ import { isOnly, type Read, readPath, type RecordType, typeText } from '../../ex
 import { distance, suggest } from '../../kit/text/suggest.ts'
 import type { Problems } from '../problems.ts'
 import { spanInScalar } from '../scalar.ts'
-import type { CheckedStep } from '../steps.ts'
+import { branchOf, isRoute, withoutSteps } from '../route.ts'
+import { type CheckedStep, COMMON_KEYS } from '../steps.ts'
 import { find, type MapNode, type Path, type Span, valueSpan } from '../tree.ts'
 import type { From } from '../wiring.ts'
 import { type Flow, flowOf, type FlowStep, type FlowUse } from './flow.ts'
@@ -35,10 +36,14 @@ export async function checkTypes(input: FlowInput, problems: Problems): Promise<
   ] as const) {
     const node = input.root.entries.get(section)?.value
     const items = node?.kind === 'seq' ? node.items : []
-    for (const i of items.keys()) {
-      const step = input.steps.find(s => s.path[0] === section && s.path[1] === i)
-      if (step && !step.enabled) continue
-      const frame = input.value?.[section]?.[i]
+    // Steps without a plugin are in the file only; the steps of branches follow their route.
+    const found = [...items.keys()].flatMap(i => {
+      const own = input.steps.filter(s => s.path[0] === section && s.path[1] === i)
+      return (own.length === 0 ? [undefined] : own).map(step => [i, step] as const)
+    })
+    for (const [i, step] of found) {
+      if (step && (!step.enabled || (step.within && !isSound(step.within.route, problems)))) continue
+      const frame = step?.within?.frame ?? input.value?.[section]?.[i]
       const from = step && input.froms.get(step)
       const flow: FlowStep = {
         kind,
@@ -46,7 +51,8 @@ export async function checkTypes(input: FlowInput, problems: Problems): Promise<
         name: (step && input.names.get(step)) ?? `${section}[${i}]`,
         plugin: step?.plugin ?? {},
         // A misspelled `when` makes a step unconditional: nothing is known behind it.
-        config: step?.valid && !problems.hasBelow(step.path) ? step.config : undefined,
+        config: step && isSound(step, problems) ? (isRoute(step) ? withoutSteps(step.config) : step.config) : undefined,
+        ...(step?.within && { branch: branchOf(step.within, input.names) }),
         foreign: step === undefined || input.foreign.has(step.plugin),
         ...(typeof frame?.when === 'string' && { when: frame.when }),
         ...(typeof frame?.keyed_by === 'string' && { keyedBy: frame.keyed_by }),
@@ -61,6 +67,13 @@ export async function checkTypes(input: FlowInput, problems: Problems): Promise<
   const flow = await flowOf(all)
   checkFlow(flow, stepOf, problems)
   return flow
+}
+
+/** The settings of the step can be read. The steps in its branches may have problems of their own. */
+function isSound(step: CheckedStep, problems: Problems): boolean {
+  if (!step.valid) return false
+  if (!isRoute(step)) return !problems.hasBelow(step.path)
+  return [...step.node.entries.keys()].every(key => key === step.type || (COMMON_KEYS.transform.includes(key) && !problems.hasBelow([...step.path, key])))
 }
 
 function checkFlow({ uses }: Flow, stepOf: ReadonlyMap<FlowStep, CheckedStep>, problems: Problems): void {

@@ -3,6 +3,7 @@ import type { SourcePlugin, TransformPlugin } from '../../contract/plugin.ts'
 import { loadLanguage } from '../../expressions/on-demand.ts'
 import { isPlainPath } from '../../expressions/plain-path.ts'
 import { ANY, both, type Inferred, inferPath, objectOf, type RecordType, unionOf, union, withField } from '../../expressions/record-type.ts'
+import { sinksOf, walk } from '../route.ts'
 import type { Schema } from '../schema.ts'
 import { schemaOfType, typeOfSchema } from './json-schema.ts'
 import { sourceType, transformType } from './rules.ts'
@@ -17,6 +18,8 @@ export interface FlowStep {
   readonly config: any
   /** The plugin is not built in. */
   readonly foreign: boolean
+  /** The branch that has the step, as in `Step`. */
+  readonly branch?: string
   readonly when?: string
   readonly keyedBy?: string
   readonly from?: { readonly step: string; readonly port?: string }
@@ -54,7 +57,7 @@ type Variants = ReadonlyMap<string, RecordType>
 const merged = (variants: Variants): RecordType => unionOf([...variants.values()])
 
 /** Transforms that emit the records that they receive. */
-const PASSES = new Set(['filter', 'dedupe', 'throttle', 'rekey', 'repartition', 'validate'])
+const PASSES = new Set(['filter', 'dedupe', 'throttle', 'rekey', 'repartition', 'validate', 'route'])
 
 /** @param steps the enabled steps in order; a step without `plugin` could not be loaded */
 export async function flowOf(steps: readonly FlowStep[]): Promise<Flow> {
@@ -80,49 +83,95 @@ export async function flowOf(steps: readonly FlowStep[]): Promise<Flow> {
       read(step, record, by, selective || step.when !== undefined, use)
   }
 
-  let variants: Variants = new Map()
-  let by = ''
-  for (const step of steps.filter(s => s.kind === 'source')) {
+  const first = new Map<string, RecordType>()
+  const sources = steps.filter(s => s.kind === 'source')
+  for (const step of sources) {
     const emitted = emits(step, typeOf)
-    variants = new Map([...variants, [step.name, emitted]])
-    by = by === '' ? step.name : `${by} and ${step.name}`
+    first.set(step.name, emitted)
     if (step.keyedBy !== undefined) read(step, emitted, step.name, false, { text: step.keyedBy, kind: 'expression', key: 'keyed_by' })
     if (step.type === 'generate' && typeof step.config?.key === 'string' && !step.foreign)
       read(step, emitted, step.name, false, { text: step.config.key, kind: 'field', path: ['key'], safe: true })
   }
-  const ports = new Map<string, { readonly type: RecordType; readonly by: string }>()
-  const sources = steps.filter(s => s.kind === 'source')
-  let last = sources.map(s => [s.name, variants.get(s.name)!] as const)
-  let selective = false
-  const arrive = (step: FlowStep, type: RecordType): void => {
+  const ports = new Map<string, { readonly type: RecordType; readonly by: string; readonly from: string }>()
+  const arrive = (step: FlowStep, { last, variants }: At): void => {
+    const type = merged(variants)
     for (const [from, own] of last.length > 1 ? last : last.map(([name]) => [name, type] as const))
       edges.push({ from, to: step.name, type: own })
   }
-  for (const step of steps.filter(s => s.kind === 'transform')) {
-    const record = merged(variants)
-    arrive(step, record)
-    settings(step, record, by, selective)
-    for (const port of portsOf(step))
-      ports.set(`${step.name}.${port}`, { type: step.type === 'validate' && !step.foreign ? record : ANY, by })
-    const before = variants
-    variants = through(step, variants, typeOf)
-    if (step.type === 'filter') selective = true
-    const changed = [...variants].some(([name, type]) => type !== before.get(name)) || variants.size !== before.size
-    if (changed && !(PASSES.has(step.type) && !step.foreign)) by = step.name
-    last = [[step.name, merged(variants)]]
-  }
-  const end = merged(variants)
+  const end = walk<FlowStep, At>(
+    steps.filter(s => s.kind === 'transform'),
+    { variants: first, by: sources.map(s => s.name).join(' and '), selective: false, last: [...first] },
+    {
+      step(step, at) {
+        const record = merged(at.variants)
+        arrive(step, at)
+        settings(step, record, at.by, at.selective)
+        for (const port of portsOf(step)) {
+          const id = `${step.name}.${port}`
+          ports.set(id, { type: step.type === 'validate' && !step.foreign ? record : ANY, by: at.by, from: id })
+        }
+        const variants = through(step, at.variants, typeOf)
+        const changed = [...variants].some(([name, type]) => type !== at.variants.get(name)) || variants.size !== at.variants.size
+        return {
+          variants,
+          by: changed && !(PASSES.has(step.type) && !step.foreign) ? step.name : at.by,
+          selective: at.selective || step.type === 'filter',
+          last: [[step.name, merged(variants)]],
+        }
+      },
+      // A branch has some of the messages.
+      enter: (_route, _branch, at) => ({ ...at, selective: true }),
+      end(route, branch, { variants, by, last }) {
+        for (const sink of sinksOf(branch)) {
+          const id = `${route.name}.${sink}`
+          const [from, before] = [last.map(([name]) => name).join(' and '), ports.get(id)]
+          const mine = { type: merged(variants), by, from }
+          const isFirst = before === undefined || before.from === id
+          ports.set(id, isFirst ? mine : { type: union(before.type, mine.type), by: listed(before.by, by), from: listed(before.from, from) })
+        }
+      },
+      join: joinBranches,
+    },
+  )
   for (const step of steps.filter(s => s.kind === 'sink')) {
-    if (step.from !== undefined) {
-      const port = ports.get(`${step.from.step}.${step.from.port}`) ?? { type: ANY, by }
-      edges.push({ from: `${step.from.step}.${step.from.port}`, to: step.name, type: port.type })
-      settings(step, port.type, port.by, true)
+    if (step.from === undefined) {
+      arrive(step, end)
+      settings(step, merged(end.variants), end.by, end.selective)
       continue
     }
-    arrive(step, end)
-    settings(step, end, by, selective)
+    const from = `${step.from.step}.${step.from.port}`
+    const port = ports.get(from) ?? { type: ANY, by: end.by, from }
+    edges.push({ from: port.from, to: step.name, type: port.type })
+    settings(step, port.type, port.by, true)
   }
   return { uses, edges }
+}
+
+/** What is known at a place of the chain. */
+interface At {
+  readonly variants: Variants
+  /** Name of the step that made the records. */
+  readonly by: string
+  /** Only some records arrive. */
+  readonly selective: boolean
+  /** The last steps, with what they emit. */
+  readonly last: readonly (readonly [name: string, type: RecordType])[]
+}
+
+const listed = (one: string, other: string): string => (one.split(' and ').includes(other) ? one : `${one} and ${other}`)
+
+/** The records of any branch. A field that only some of them have may be missing. */
+function joinBranches(arrivals: readonly At[], { selective: before }: At, { config }: FlowStep): At {
+  const selective = before || config.on_unmatched !== 'pass'
+  const [one, ...others] = arrivals
+  if (one === undefined) return { variants: new Map(), by: '', selective, last: [] }
+  const all = others.reduce((a, b): At => {
+    const variants = new Map(a.variants)
+    for (const [name, type] of b.variants) variants.set(name, variants.has(name) ? union(variants.get(name)!, type, 'maybe') : type)
+    const known = new Set(a.last.map(([name]) => name))
+    return { variants, by: listed(a.by, b.by), selective, last: [...a.last, ...b.last.filter(([name]) => !known.has(name))] }
+  }, one)
+  return { ...all, selective }
 }
 
 /** Loads the language only for expressions that are not plain paths. */

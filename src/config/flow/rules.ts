@@ -71,6 +71,7 @@ export function transformType(type: string, config: Config, input: RecordType, o
     case 'throttle':
     case 'rekey':
     case 'repartition':
+    case 'route':
       return undefined
     case 'filter':
       return unsure(input)

@@ -1,9 +1,8 @@
 /** The simple generators of the `generate` source. */
 import type { GenerateSourceConfig } from '../../generated/config-types.ts'
 import { compile } from '../../expressions/index.ts'
-import type { Message } from '../../contract/plugin.ts'
+import { detached, type Message } from '../../contract/plugin.ts'
 import { exactly } from '../../kit/values/arithmetic.ts'
-import { isRecord } from '../../kit/values/records.ts'
 import { randomAt } from './random.ts'
 
 /** The value of a field in the record `index`; `record` holds the fields before it. Called with 0, 1, 2… after a `restart`. */
@@ -33,12 +32,6 @@ export function fieldMakers({ fields, seed }: GenerateSourceConfig): FieldMaker[
     // `value` is the record being generated, so it is copied: otherwise it would contain itself.
     return { name, make: (_, record) => detached(expression.evaluate(record)) }
   })
-}
-
-/** Not `structuredClone`, which would lose the class of an `ExactNumber`. */
-function detached(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(detached)
-  return isRecord(value) ? Object.fromEntries(Object.entries(value).map(([name, v]) => [name, detached(v)])) : value
 }
 
 type Walk = NonNullable<GenerateSourceConfig['fields'][string]['walk']>
