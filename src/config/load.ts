@@ -6,7 +6,7 @@ import { obstacles } from './delivery.ts'
 import type { Flow } from './flow/flow.ts'
 import { checkEndpoints, checkListeners } from './endpoints.ts'
 import { type Env, resolveTree } from './env.ts'
-import { checkFrame, FRAME, isEnabled, resolveFrame, SECTIONS, withMetrics } from './frame.ts'
+import { checkFrame, FRAME, resolveFrame, withMetrics } from './frame.ts'
 import { pipelineHash } from './hash.ts'
 import { laneKeyFindings, loadLanguageForFindings, plainYaml, repartitionBy } from './lane-keys.ts'
 import type { Link, Pipeline, Problem, SinkStep, Step } from './model.ts'
@@ -15,11 +15,11 @@ import { parseText } from './parse.ts'
 import { partsOf } from './parts.ts'
 import { Problems } from './problems.ts'
 import { readText } from './read.ts'
-import { type Kind, Registry } from './registry.ts'
-import { branchOf, branchSteps, checkRoutes, isRoute, type Within, withoutSteps } from './route.ts'
+import { Registry } from './registry.ts'
+import { branchOf, checkRoutes, isRoute, withoutSteps } from './route.ts'
 import { applySet } from './set.ts'
-import { checkStep, type CheckedStep, isTyped } from './steps.ts'
-import { type MapNode, type Path, SourceText, type TreeNode, valueSpan } from './tree.ts'
+import { checkSteps, type CheckedStep, isTyped } from './steps.ts'
+import { type MapNode, SourceText, type TreeNode, valueSpan } from './tree.ts'
 import { consumerGroupOf, isOneShot } from './traits.ts'
 import { bindVariables } from './variables.ts'
 import { checkPorts, checkSourceNames, nameSteps, wire } from './wiring.ts'
@@ -182,29 +182,6 @@ async function loadTree(source: SourceText, written: TreeNode, problems: Problem
     checkLinks(pipeline, names, problems)
   }
   return problems.empty ? { pipeline, problems: problems.list() } : { problems: problems.list() }
-}
-
-/** @returns the steps in order, those of branches after their `route`; `known`: every step of the file is one of them */
-async function checkSteps(root: MapNode, context: Parameters<typeof checkStep>[4]): Promise<{ steps: CheckedStep[]; known: boolean }> {
-  const steps: CheckedStep[] = []
-  let known = true
-  const check = async (item: TreeNode, kind: Kind, path: Path, enabled: boolean, within?: Within): Promise<void> => {
-    const checked = await checkStep(item, kind, path, enabled && isEnabled(item, context.env, context.base), context)
-    if (!checked) {
-      known = false
-      return
-    }
-    const step = within ? { ...checked, within } : checked
-    steps.push(step)
-    for (const inner of branchSteps(step)) await check(inner.node, kind, inner.path, step.enabled, inner.within)
-  }
-  for (const [section, kind] of SECTIONS) {
-    const node = root.entries.get(section)?.value
-    const items: [TreeNode, Path][] =
-      section === 'dlq' ? (node ? [[node, [section]]] : []) : node?.kind === 'seq' ? node.items.map((n, i) => [n, [section, i]]) : []
-    for (const [item, path] of items) await check(item, kind, path, true)
-  }
-  return { steps, known }
 }
 
 function assemble(

@@ -122,6 +122,7 @@ export function checkRoutes(
       )
     if (isRoute(step) && step.valid && step.enabled) connect(step, names, froms, complete, problems)
   }
+  for (const step of steps) if (isRoute(step) && step.valid && !step.enabled) checkDisabled(step, names, froms, problems)
   if (complete) for (const step of steps) if (isRoute(step) && step.valid && step.enabled) checkRest(step, steps, names, froms, problems)
 }
 
@@ -158,6 +159,25 @@ function connect(
         problems.warn('CONFIG_BRANCH', at, path, `the sink ${name} is disabled: the messages of the branch ${branch.name} are not written to it`)
     })
   })
+}
+
+/** Without the branches that name it, a sink would receive the end of the chain. */
+function checkDisabled(
+  route: CheckedStep,
+  names: ReadonlyMap<CheckedStep, string>,
+  froms: ReadonlyMap<CheckedStep, From | undefined>,
+  problems: Problems,
+): void {
+  const named = (route.config.branches as Branch[]).flatMap(sinksOf)
+  for (const [sink, name] of names) {
+    if (sink.path[0] !== 'sinks' || !sink.enabled || !named.includes(name) || froms.get(sink) || sink.node.entries.has('from')) continue
+    problems.add(
+      'CONFIG_BRANCH',
+      route.key,
+      [...route.path, route.type],
+      `${names.get(route)} is disabled, and without its branches the sink ${name} would receive the end of the chain: disable the sink too`,
+    )
+  }
 }
 
 /** Reports steps and sinks after a route that no message leaves. */

@@ -3,7 +3,8 @@ import type { Plugin, SourcePlugin } from '../contract/plugin.ts'
 import type { Kind, Registry } from './registry.ts'
 import type { Schema } from './schema.ts'
 import { checkConfig, type CheckedConfig, type ConfigContext } from './step-config.ts'
-import { bareRoute, isRoute, type Within } from './route.ts'
+import { isEnabled, SECTIONS } from './frame.ts'
+import { bareRoute, branchSteps, isRoute, type Within } from './route.ts'
 import { traitProblems } from './traits.ts'
 import { nameHere, pluginHere } from './other-names.ts'
 import { suggest } from '../kit/text/suggest.ts'
@@ -34,7 +35,30 @@ export const COMMON_KEYS: Readonly<Record<Kind | 'dlq', readonly string[]>> = {
   dlq: ['name', 'enabled', 'when_off'],
 }
 
-export async function checkStep(
+/** @returns the steps in order, those of branches after their `route`; `known`: every step of the file is one of them */
+export async function checkSteps(root: MapNode, context: SectionContext): Promise<{ steps: CheckedStep[]; known: boolean }> {
+  const steps: CheckedStep[] = []
+  let known = true
+  const check = async (item: TreeNode, kind: Kind, path: Path, enabled: boolean, within?: Within): Promise<void> => {
+    const checked = await checkStep(item, kind, path, enabled && isEnabled(item, context.env, context.base), context)
+    if (!checked) {
+      known = false
+      return
+    }
+    const step = within ? { ...checked, within } : checked
+    steps.push(step)
+    for (const inner of branchSteps(step)) await check(inner.node, kind, inner.path, step.enabled, inner.within)
+  }
+  for (const [section, kind] of SECTIONS) {
+    const node = root.entries.get(section)?.value
+    const items: [TreeNode, Path][] =
+      section === 'dlq' ? (node ? [[node, [section]]] : []) : node?.kind === 'seq' ? node.items.map((n, i) => [n, [section, i]]) : []
+    for (const [item, path] of items) await check(item, kind, path, true)
+  }
+  return { steps, known }
+}
+
+async function checkStep(
   node: TreeNode,
   kind: Kind,
   path: Path,

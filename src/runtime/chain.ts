@@ -198,7 +198,7 @@ export class Chain {
   constructor(stages: readonly Stage[], exit: Exit) {
     this.stages = stages
     this.exit = exit
-    this.outputs = stages.map(stage => new StageOutput(stage, exit))
+    this.outputs = stages.map(stage => outputOf(stage, exit))
     this.wantsIdle = stages.some(s => s.transform.onIdle)
     this.arrival = stages.map(s => s.transform as Partial<Arrival>).find((t): t is Arrival => t.clock !== undefined && t.idle !== undefined)
   }
@@ -284,14 +284,14 @@ export class Chain {
   discard(): void {
     for (const [i, out] of this.outputs.entries()) {
       out.discard()
-      this.outputs[i] = new StageOutput(this.stages[i], this.exit)
+      this.outputs[i] = outputOf(this.stages[i], this.exit)
     }
   }
 
   /** The output of the call of a stage. A foreign plugin gets a new output object, so that a kept one cannot reach the next call. */
   private take(i: number): Message[] {
     const produced = this.outputs[i].take()
-    if (this.stages[i].foreign) this.outputs[i] = new StageOutput(this.stages[i], this.exit)
+    if (this.stages[i].foreign) this.outputs[i] = outputOf(this.stages[i], this.exit)
     return produced
   }
 
@@ -372,7 +372,7 @@ export class Chain {
   private async runWhereAsync(runs: [boolean, Message[]][], stage: Stage, out: StageOutput): Promise<void> {
     for (const [inside, run] of runs) {
       if (inside) await this.process(stage, run, out)
-      else for (const m of run) out.emit(m)
+      else for (const m of run) out.pass(m)
     }
   }
 
@@ -382,7 +382,7 @@ export class Chain {
     for (let i = 0; i < runs.length; i++) {
       const [inside, run] = runs[i]
       if (!inside) {
-        for (const m of run) out.emit(m)
+        for (const m of run) out.pass(m)
         continue
       }
       const wait = this.process(stage, run, out)
