@@ -33,7 +33,7 @@ export const isRoute = ({ kind, type }: { readonly kind: string; readonly type: 
 /** The path of a branch, which its steps have in front of their names. */
 export const branchOf = ({ route, branch }: Within, names: ReadonlyMap<CheckedStep, string>): string => `${names.get(route)}/${branch}`
 
-/** The branches of a step of the pipeline; undefined: it is no route. */
+/** The branches of a step of the pipeline; undefined: it is not a route. */
 export function branchesOf({ type, foreign, config }: { type: string; foreign?: boolean; config: any }): readonly Branch[] | undefined {
   return type === 'route' && foreign !== true ? config?.branches : undefined
 }
