@@ -28,7 +28,8 @@ export interface Branch {
   readonly to?: string | readonly string[]
 }
 
-export const isRoute = ({ kind, type }: { readonly kind: string; readonly type: string }): boolean => kind === 'transform' && type === 'route'
+export const isRoute = ({ kind, type }: { readonly kind: string; readonly type: string }): boolean =>
+  kind === 'transform' && type === 'route'
 
 /** The path of a branch, which its steps have in front of their names. */
 export const branchOf = ({ route, branch }: Within, names: ReadonlyMap<CheckedStep, string>): string => `${names.get(route)}/${branch}`
@@ -151,12 +152,27 @@ function connect(
       }
       const from = froms.get(sink)
       if (sink.node.entries.has('from'))
-        problems.add('CONFIG_BRANCH', at, path, `the sink ${name} has from, and a sink that a branch names receives its branches only: remove from`)
+        problems.add(
+          'CONFIG_BRANCH',
+          at,
+          path,
+          `the sink ${name} has from, and a sink that a branch names receives its branches only: remove from`,
+        )
       else if (from !== undefined && from.step !== own)
-        problems.add('CONFIG_BRANCH', at, path, `the sink ${name} receives branches of ${from.step} already: add another sink for those of ${own}`)
+        problems.add(
+          'CONFIG_BRANCH',
+          at,
+          path,
+          `the sink ${name} receives branches of ${from.step} already: add another sink for those of ${own}`,
+        )
       else froms.set(sink, { step: own, port: name })
       if (!sink.enabled)
-        problems.warn('CONFIG_BRANCH', at, path, `the sink ${name} is disabled: the messages of the branch ${branch.name} are not written to it`)
+        problems.warn(
+          'CONFIG_BRANCH',
+          at,
+          path,
+          `the sink ${name} is disabled: the messages of the branch ${branch.name} are not written to it`,
+        )
     })
   })
 }
@@ -250,7 +266,11 @@ export function walk<S extends { readonly type: string; readonly branch?: string
 }
 
 /** Whether messages of one step can reach another one after it: not those of another branch, or of a branch that ends in its own sinks. */
-export function reaches(steps: readonly Pick<Step, 'name' | 'type' | 'branch' | 'config'>[], from: string | undefined, to: string | undefined): boolean {
+export function reaches(
+  steps: readonly Pick<Step, 'name' | 'type' | 'branch' | 'config'>[],
+  from: string | undefined,
+  to: string | undefined,
+): boolean {
   if (from === undefined) return true
   const inside = (branch: string | undefined, of: string): boolean => branch === of || branch?.startsWith(`${of}/`) === true
   for (const route of steps) {

@@ -15,8 +15,7 @@ export function nameSteps(steps: readonly CheckedStep[], problems: Problems): Ma
   const names = new Map<CheckedStep, string>()
   // A route is in front of the steps of its branches.
   for (const scope of Map.groupBy(steps, s => (s.within ? formatPath(s.within.path) : '')).values())
-    for (const [step, name] of namesIn(scope, problems))
-      names.set(step, step.within ? `${branchOf(step.within, names)}/${name}` : name)
+    for (const [step, name] of namesIn(scope, problems)) names.set(step, step.within ? `${branchOf(step.within, names)}/${name}` : name)
   return names
 }
 

@@ -95,7 +95,9 @@ export class ReplayEntries {
     if (stage < 0 && sinks.some(s => s.name === d.step)) return { stage: SINKS, sink: d.step }
     if (stage < 0 && d.step !== d.sourceStep && !sources.some(s => s.name === d.step))
       return `the file has no step '${d.step}' any more: use --to source`
-    const keeper = transforms.slice(Math.max(0, stage)).find(t => t.plugin.stateful && reaches(transforms, transforms[stage]?.branch, t.branch))
+    const keeper = transforms
+      .slice(Math.max(0, stage))
+      .find(t => t.plugin.stateful && reaches(transforms, transforms[stage]?.branch, t.branch))
     if (keeper && !this.freshState)
       return `step '${keeper.name}' keeps state, which only the running pipeline has: use --to source, or --fresh-state`
     // A replay runs without the `repartition` steps, which are in front of this one.

@@ -167,20 +167,20 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
     ...withBranches(
       parts[part].transforms,
       parts[part].transforms.map((step): Stage => {
-      const ctx = contextOf(step, lane, state)
-      const made = create(step, 'process', options.log, () => step.plugin.create(step.config, ctx))
-      const spread = spreads.get(step.name)
-      const transform = spread ? watchSpread(made, lane.id, spread) : made
-      return {
-        name: step.name,
-        at: step.at,
-        transform: range && step.plugin.windowSpan ? keepWithin(transform, range) : transform,
-        when: expressions.get(step.name),
-        meter: meters.step(step.name, 'transform'),
-        foreign: step.foreign,
-        stateful: step.plugin.stateful,
-        ports: step.foreign ? step.plugin.ports?.(step.config) : undefined,
-      }
+        const ctx = contextOf(step, lane, state)
+        const made = create(step, 'process', options.log, () => step.plugin.create(step.config, ctx))
+        const spread = spreads.get(step.name)
+        const transform = spread ? watchSpread(made, lane.id, spread) : made
+        return {
+          name: step.name,
+          at: step.at,
+          transform: range && step.plugin.windowSpan ? keepWithin(transform, range) : transform,
+          when: expressions.get(step.name),
+          meter: meters.step(step.name, 'transform'),
+          foreign: step.foreign,
+          stateful: step.plugin.stateful,
+          ports: step.foreign ? step.plugin.ports?.(step.config) : undefined,
+        }
       }),
     ),
   ]

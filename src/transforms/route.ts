@@ -45,7 +45,8 @@ export default defineTransform<RouteConfig>({
     const leave = (m: Message, out: Output): void => {
       unmatched.inc()
       if (on_unmatched === 'pass') out.emit(m)
-      else if (on_unmatched === 'dlq') out.fail(m, new DataError(`the record matches none of the branches ${ways.map(w => w.name).join(', ')}`))
+      else if (on_unmatched === 'dlq')
+        out.fail(m, new DataError(`the record matches none of the branches ${ways.map(w => w.name).join(', ')}`))
     }
     const first = (m: Message, out: Output): void => {
       const way = ways.find(w => matches(w, m))

@@ -14,7 +14,11 @@ const window = { name: 'w', window: { size: '1m', by: 'id', time: 'ts', aggregat
 const sizes = {
   name: 'sizes',
   route: [
-    { name: 'large', when: 'n > 10', steps: [tag('l1'), { name: 'inner', route: [{ name: 'huge', when: 'n > 20', steps: [tag('h')] }] }, tag('l2')] },
+    {
+      name: 'large',
+      when: 'n > 10',
+      steps: [tag('l1'), { name: 'inner', route: [{ name: 'huge', when: 'n > 20', steps: [tag('h')] }] }, tag('l2')],
+    },
     { name: 'small', when: 'n < 5', to: 'own', steps: [tag('s1'), tag('s2')] },
     { name: 'counted', to: 'own', steps: [window] },
   ],
@@ -58,7 +62,10 @@ async function dryRun(steps: readonly string[], transforms: unknown[], n = 30): 
   }
   const lines: string[] = []
   const options = { pipeline: pipeline as WithDlq, box, way: 'step', select: () => true, freshState: false, log: silentLogger } as const
-  const result = await replay({ ...options, dryRun: line => lines.push(line.replace(/ {2}-/, '').replace(/\{.*"path":"(.*?) ?"\}/, '$1')) }).run()
+  const result = await replay({
+    ...options,
+    dryRun: line => lines.push(line.replace(/ {2}-/, '').replace(/\{.*"path":"(.*?) ?"\}/, '$1')),
+  }).run()
   return { result, lines }
 }
 
@@ -79,7 +86,9 @@ test.each<[step: string, written: string]>([
 
 test('a step with state matters only where the dead letter can reach it', async () => {
   const left = async (step: string, transforms: unknown[]): Promise<string[]> => [...(await dryRun([step], transforms)).result.left.keys()]
-  expect(await left('sizes', [sizes])).toEqual(["step 'sizes/counted/w' keeps state, which only the running pipeline has: use --to source, or --fresh-state"])
+  expect(await left('sizes', [sizes])).toEqual([
+    "step 'sizes/counted/w' keeps state, which only the running pipeline has: use --to source, or --fresh-state",
+  ])
   const after = { ...window, name: 'last' }
   expect(await left('sizes/large/l1', [sizes, after])).toEqual([expect.stringContaining("step 'last' keeps state")])
   // Its branch ends in its own sink.

@@ -6,7 +6,9 @@ import { defineTransform, ExactNumber, Message } from '../../src/contract/plugin
 const SINKS = '[{ name: out, kafka: { topic: out } }, { name: a, kafka: { topic: a } }, { name: b, kafka: { topic: b } }]'
 /** A sink that no branch names would receive the end of the chain. */
 const named = (sinks: string, transforms: unknown): string =>
-  sinks.replaceAll(/\{ name: ([ab]),/g, (all, name) => (JSON.stringify(transforms).includes(`"${name}"`) ? all : `{ name: ${name}, when: "false",`))
+  sinks.replaceAll(/\{ name: ([ab]),/g, (all, name) =>
+    JSON.stringify(transforms).includes(`"${name}"`) ? all : `{ name: ${name}, when: "false",`,
+  )
 const file = (transforms: unknown, sinks = SINKS): string =>
   `name: t
 sources: [{ kafka: { topics: [in] }, keyed_by: id }]
@@ -37,33 +39,84 @@ const ONLY_A = '[{ name: a, kafka: { topic: a } }, { name: b, kafka: { topic: b 
 test.each<[what: string, transforms: unknown[], expected: string[], sinks?: string]>([
   [
     'joined branches: the order of all messages is kept, and others pass',
-    [{ route: [{ ...large, steps: [tag('L')] }, { ...small, steps: [tag('S')] }] }, tag('.')],
+    [
+      {
+        route: [
+          { ...large, steps: [tag('L')] },
+          { ...small, steps: [tag('S')] },
+        ],
+      },
+      tag('.'),
+    ],
     ['out: 1 S.', 'out: 7 .', 'out: 20 L.', 'out: 2 S.', 'out: 30 L.'],
   ],
   [
     'the first branch that matches',
-    [{ route: [{ ...large, steps: [tag('L')] }, { name: 'more', when: 'n > 1', steps: [tag('M')] }] }],
+    [
+      {
+        route: [
+          { ...large, steps: [tag('L')] },
+          { name: 'more', when: 'n > 1', steps: [tag('M')] },
+        ],
+      },
+    ],
     ['out: 1', 'out: 7 M', 'out: 20 L', 'out: 2 M', 'out: 30 L'],
   ],
   [
     'all branches that match: each passes its copy on',
-    [{ route: { match: 'all', branches: [{ ...large, steps: [tag('L')] }, { name: 'more', when: 'n > 1', steps: [tag('M')] }] } }],
+    [
+      {
+        route: {
+          match: 'all',
+          branches: [
+            { ...large, steps: [tag('L')] },
+            { name: 'more', when: 'n > 1', steps: [tag('M')] },
+          ],
+        },
+      },
+    ],
     ['out: 1', 'out: 7 M', 'out: 20 L', 'out: 20 M', 'out: 2 M', 'out: 30 L', 'out: 30 M'],
   ],
   [
     'a branch without when receives the rest',
-    [{ route: [{ ...large, steps: [tag('L')] }, { name: 'rest', steps: [tag('R')] }] }],
+    [
+      {
+        route: [
+          { ...large, steps: [tag('L')] },
+          { name: 'rest', steps: [tag('R')] },
+        ],
+      },
+    ],
     ['out: 1 R', 'out: 7 R', 'out: 20 L', 'out: 2 R', 'out: 30 L'],
   ],
-  ['a branch without steps: its messages pass unchanged', [{ route: [large, { name: 'rest', steps: [tag('R')] }] }], ['out: 1 R', 'out: 7 R', 'out: 20', 'out: 2 R', 'out: 30']],
+  [
+    'a branch without steps: its messages pass unchanged',
+    [{ route: [large, { name: 'rest', steps: [tag('R')] }] }],
+    ['out: 1 R', 'out: 7 R', 'out: 20', 'out: 2 R', 'out: 30'],
+  ],
   [
     'a branch that ends in its own sinks',
-    [{ route: [{ ...large, to: 'a', steps: [tag('L')] }, { ...small, to: ['a', 'b'] }] }, tag('.')],
+    [
+      {
+        route: [
+          { ...large, to: 'a', steps: [tag('L')] },
+          { ...small, to: ['a', 'b'] },
+        ],
+      },
+      tag('.'),
+    ],
     ['out: 7 .', 'a: 1', 'a: 20 L', 'a: 2', 'a: 30 L', 'b: 1', 'b: 2'],
   ],
   [
     'every branch ends in its own sinks',
-    [{ route: [{ ...large, to: 'a' }, { name: 'rest', to: 'b' }] }],
+    [
+      {
+        route: [
+          { ...large, to: 'a' },
+          { name: 'rest', to: 'b' },
+        ],
+      },
+    ],
     ['a: 20', 'a: 30', 'b: 1', 'b: 7', 'b: 2'],
     ONLY_A,
   ],
@@ -90,7 +143,10 @@ test.each<[what: string, transforms: unknown[], expected: string[], sinks?: stri
   ],
   [
     'a step that emits several messages',
-    [{ route: [{ ...large, steps: [{ map: { fields: { rows: '[{"n": n}, {"n": -n}]' } } }, { unnest: { field: 'rows' } }, tag('L')] }] }, tag('.')],
+    [
+      { route: [{ ...large, steps: [{ map: { fields: { rows: '[{"n": n}, {"n": -n}]' } } }, { unnest: { field: 'rows' } }, tag('L')] }] },
+      tag('.'),
+    ],
     ['out: 1 .', 'out: 7 .', 'out: 20 L.', 'out: -20 L.', 'out: 2 .', 'out: 30 L.', 'out: -30 L.'],
   ],
   [
@@ -98,7 +154,20 @@ test.each<[what: string, transforms: unknown[], expected: string[], sinks?: stri
     [
       {
         route: [
-          { ...large, steps: [tag('L'), { name: 'inner', route: [{ name: 'huge', when: 'n > 25', steps: [tag('H')] }, { name: 'other', to: 'a' }] }, tag('l')] },
+          {
+            ...large,
+            steps: [
+              tag('L'),
+              {
+                name: 'inner',
+                route: [
+                  { name: 'huge', when: 'n > 25', steps: [tag('H')] },
+                  { name: 'other', to: 'a' },
+                ],
+              },
+              tag('l'),
+            ],
+          },
           { ...small, steps: [tag('S')] },
         ],
       },
@@ -108,11 +177,27 @@ test.each<[what: string, transforms: unknown[], expected: string[], sinks?: stri
   ],
   [
     'two routes in a row',
-    [{ route: [{ ...large, steps: [tag('L')] }] }, { route: [{ ...small, steps: [tag('S')] }, { name: 'rest', steps: [tag('R')] }] }],
+    [
+      { route: [{ ...large, steps: [tag('L')] }] },
+      {
+        route: [
+          { ...small, steps: [tag('S')] },
+          { name: 'rest', steps: [tag('R')] },
+        ],
+      },
+    ],
     ['out: 1 S', 'out: 7 R', 'out: 20 LR', 'out: 2 S', 'out: 30 LR'],
   ],
-  ['a disabled step in a branch', [{ route: [{ ...large, steps: [{ ...tag('X'), enabled: false }, tag('L')] }] }], ['out: 1', 'out: 7', 'out: 20 L', 'out: 2', 'out: 30 L']],
-  ['a disabled route', [{ enabled: false, route: [{ ...large, steps: [tag('L')] }] }], ['out: 1', 'out: 7', 'out: 20', 'out: 2', 'out: 30']],
+  [
+    'a disabled step in a branch',
+    [{ route: [{ ...large, steps: [{ ...tag('X'), enabled: false }, tag('L')] }] }],
+    ['out: 1', 'out: 7', 'out: 20 L', 'out: 2', 'out: 30 L'],
+  ],
+  [
+    'a disabled route',
+    [{ enabled: false, route: [{ ...large, steps: [tag('L')] }] }],
+    ['out: 1', 'out: 7', 'out: 20', 'out: 2', 'out: 30'],
+  ],
 ])('%s', async (_, transforms, expected, sinks) => {
   expect(await written(transforms, [1, 7, 20, 2, 30], sinks)).toEqual(expected)
 })
@@ -123,7 +208,12 @@ describe('dead letters', () => {
       { name: 'sum', steps: [{ name: 'add', map: { fields: { n: 'n + 1' } } }] },
       { name: 'raw', steps: [tag('R')] },
     ]
-    expect(await written([{ name: 'both', route: { match: 'all', branches } }], [1, 'x'])).toEqual(['out: 2', 'out: 1 R', 'out: x R', 'dead: x both/sum/add'])
+    expect(await written([{ name: 'both', route: { match: 'all', branches } }], [1, 'x'])).toEqual([
+      'out: 2',
+      'out: 1 R',
+      'out: x R',
+      'dead: x both/sum/add',
+    ])
   })
 
   test('a condition that fails or is not true or false dead-letters the message', async () => {
@@ -155,20 +245,45 @@ describe('a plugin in a branch', () => {
     })
 
   test.each([false, true])('that throws, stateful: %s: only its message fails, and the others are in place', async stateful => {
-    await using pipeline = await testPipeline(file([{ route: [{ ...large, steps: [{ fragile: {} }] }, { ...small, to: 'a' }] }, tag('.')]), {
-      env: ENV,
-      plugins: [plugin(stateful)],
-    })
+    await using pipeline = await testPipeline(
+      file([
+        {
+          route: [
+            { ...large, steps: [{ fragile: {} }] },
+            { ...small, to: 'a' },
+          ],
+        },
+        tag('.'),
+      ]),
+      {
+        env: ENV,
+        plugins: [plugin(stateful)],
+      },
+    )
     await pipeline.send([1, 30, 7, 20, 2, 40].map(n => ({ value: { n, id: 'x' } })))
-    expect((await pipeline.outputs('out')).map(r => `${r.value.n} ${r.value.path}`)).toEqual(stateful ? ['30 P1.', '7 .', '40 P2.'] : ['30 P.', '7 .', '40 P.'])
+    expect((await pipeline.outputs('out')).map(r => `${r.value.n} ${r.value.path}`)).toEqual(
+      stateful ? ['30 P1.', '7 .', '40 P2.'] : ['30 P.', '7 .', '40 P.'],
+    )
     expect((await pipeline.outputs('a')).map(r => r.value.n)).toEqual([1, 2])
     expect((await pipeline.deadLetters()).map(d => [d.value.n, d.step])).toEqual([[20, 'route/large/fragile']])
   })
 
   test('that fails on the result of a window: the result is the dead letter, and the record that closed the window counts', async () => {
-    const window = { window: { size: '10s', by: 'id', time: 'ts', allowed_lateness: '0s', idle_timeout: '0s', aggregates: { n: { sum: 'n' } } } }
-    await using pipeline = await testPipeline(file([{ route: [{ ...large, steps: [window, { fragile: {} }] }] }]), { env: ENV, plugins: [plugin(false)] })
-    await pipeline.send([[15, 1], [20, 12], [11, 25], [1, 26]].map(([n, s]) => ({ value: { n, id: 'x', ts: s * 1000 } })))
+    const window = {
+      window: { size: '10s', by: 'id', time: 'ts', allowed_lateness: '0s', idle_timeout: '0s', aggregates: { n: { sum: 'n' } } },
+    }
+    await using pipeline = await testPipeline(file([{ route: [{ ...large, steps: [window, { fragile: {} }] }] }]), {
+      env: ENV,
+      plugins: [plugin(false)],
+    })
+    await pipeline.send(
+      [
+        [15, 1],
+        [20, 12],
+        [11, 25],
+        [1, 26],
+      ].map(([n, s]) => ({ value: { n, id: 'x', ts: s * 1000 } })),
+    )
     await pipeline.end()
     expect((await pipeline.outputs('out')).map(r => r.value.n)).toEqual([15, 1, 11])
     expect((await pipeline.deadLetters()).map(d => [d.value.n, d.step])).toEqual([[20, 'route/large/fragile']])
@@ -176,9 +291,20 @@ describe('a plugin in a branch', () => {
 })
 
 test('copies share nothing: a step of one branch that changes its value in place does not change the other', () => {
-  const m = Message.fromRecord(Buffer.from('{"a":{"b":[1]},"x":1.10}'), Buffer.from('k'), 1, [['h', 'v']], 3, { lane: 'l', source: 's', format: 'json' })
+  const m = Message.fromRecord(Buffer.from('{"a":{"b":[1]},"x":1.10}'), Buffer.from('k'), 1, [['h', 'v']], 3, {
+    lane: 'l',
+    source: 's',
+    format: 'json',
+  })
   const copy = m.duplicate('@x')
-  expect([copy.encode()?.toString(), copy.changed, copy.key, copy.offset, copy.headers, copy.part]).toEqual(['{"a":{"b":[1]},"x":1.10}', false, 'k', 3, [['h', 'v']], '@x'])
+  expect([copy.encode()?.toString(), copy.changed, copy.key, copy.offset, copy.headers, copy.part]).toEqual([
+    '{"a":{"b":[1]},"x":1.10}',
+    false,
+    'k',
+    3,
+    [['h', 'v']],
+    '@x',
+  ])
   m.value = { a: { b: [1] }, x: new ExactNumber('1.10') }
   const changed = m.duplicate('@x')
   ;(m.value as any).a.b.push(2)
@@ -186,7 +312,18 @@ test('copies share nothing: a step of one branch that changes its value in place
 })
 
 describe('state in branches', () => {
-  const counting = (name: string): object => ({ name, window: { size: '10s', by: 'id', time: 'ts', allowed_lateness: '0s', idle_timeout: '0s', on_late: 'dlq', aggregates: { n: { count: '*' } } } })
+  const counting = (name: string): object => ({
+    name,
+    window: {
+      size: '10s',
+      by: 'id',
+      time: 'ts',
+      allowed_lateness: '0s',
+      idle_timeout: '0s',
+      on_late: 'dlq',
+      aggregates: { n: { count: '*' } },
+    },
+  })
   const transforms = [
     {
       name: 'kinds',
@@ -233,7 +370,18 @@ describe('state in branches', () => {
 })
 
 test('counts: a step in a branch counts its messages only, a branch those that entered it', async () => {
-  await using pipeline = await testPipeline(file([{ route: [{ ...large, steps: [tag('L'), { filter: 'n > 25' }] }, { ...small, to: 'a' }] }, tag('.')]), { env: ENV })
+  await using pipeline = await testPipeline(
+    file([
+      {
+        route: [
+          { ...large, steps: [tag('L'), { filter: 'n > 25' }] },
+          { ...small, to: 'a' },
+        ],
+      },
+      tag('.'),
+    ]),
+    { env: ENV },
+  )
   await pipeline.send([1, 7, 20, 2, 30].map(n => ({ value: { n, id: 'x' } })))
   await pipeline.outputs('out')
   const counts = Object.fromEntries(Object.entries(pipeline.steps).map(([name, c]) => [name, [c.in, c.out]]))
@@ -299,7 +447,12 @@ function yamlOf(steps: readonly Step[]): unknown[] {
     if (step.kind === 'tag') return tag(step.name)
     if (step.kind === 'drop') return { filter: `n % ${step.mod} != 0` }
     if (step.kind === 'dedupe') return { dedupe: { key: 'id', ttl: '1h' } }
-    const branches = step.branches.map((b, i) => ({ name: `b${i}`, when: `n % ${b.mod} == 0`, ...(b.to && { to: b.to }), steps: yamlOf(b.steps) }))
+    const branches = step.branches.map((b, i) => ({
+      name: `b${i}`,
+      when: `n % ${b.mod} == 0`,
+      ...(b.to && { to: b.to }),
+      steps: yamlOf(b.steps),
+    }))
     return { route: { match: step.match, on_unmatched: step.unmatched, branches } }
   })
 }
@@ -315,11 +468,18 @@ const routeOf = (inner: fc.Arbitrary<Step>, to: fc.Arbitrary<'a' | 'b' | undefin
     kind: fc.constant('route' as const),
     match: fc.constantFrom('first' as const, 'all' as const),
     unmatched: fc.constantFrom('pass' as const, 'drop' as const),
-    branches: fc.array(fc.record({ mod: fc.constantFrom(1, 2, 3, 4), to, steps: fc.array(inner, { maxLength: 3 }) }), { minLength: 1, maxLength: 3 }),
+    branches: fc.array(fc.record({ mod: fc.constantFrom(1, 2, 3, 4), to, steps: fc.array(inner, { maxLength: 3 }) }), {
+      minLength: 1,
+      maxLength: 3,
+    }),
   })
 const nested = fc.oneof({ weight: 2, arbitrary: simple }, { weight: 1, arbitrary: routeOf(simple, fc.constant(undefined)) })
 const chains = fc
-  .tuple(fc.array(nested, { maxLength: 2 }), routeOf(nested, fc.constantFrom(undefined, 'a' as const, 'b' as const)), fc.array(nested, { maxLength: 2 }))
+  .tuple(
+    fc.array(nested, { maxLength: 2 }),
+    routeOf(nested, fc.constantFrom(undefined, 'a' as const, 'b' as const)),
+    fc.array(nested, { maxLength: 2 }),
+  )
   .map(([before, route, after]) => {
     const ends = route.kind === 'route' && route.branches.every(b => b.to !== undefined)
     return [...before, ends ? { ...route, unmatched: 'pass' as const } : route, ...after]

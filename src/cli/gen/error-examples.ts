@@ -121,8 +121,10 @@ export const EXAMPLES: Record<string, Example> = {
       'transforms:\n  - validate: { schema: { type: object }, on_invalid: port }\nsinks:\n  - file: { path: bad.jsonl }\n    from: validate.invalid',
   },
   CONFIG_BRANCH: {
-    wrong: 'transforms:\n  - route:\n      - { name: large, when: size > 100, to: alert }\nsinks:\n  - { stdout: {}, name: out }\n  - { file: { path: large.jsonl }, name: alerts }',
-    right: 'transforms:\n  - route:\n      - { name: large, when: size > 100, to: alerts }\nsinks:\n  - { stdout: {}, name: out }\n  - { file: { path: large.jsonl }, name: alerts }',
+    wrong:
+      'transforms:\n  - route:\n      - { name: large, when: size > 100, to: alert }\nsinks:\n  - { stdout: {}, name: out }\n  - { file: { path: large.jsonl }, name: alerts }',
+    right:
+      'transforms:\n  - route:\n      - { name: large, when: size > 100, to: alerts }\nsinks:\n  - { stdout: {}, name: out }\n  - { file: { path: large.jsonl }, name: alerts }',
   },
   CONFIG_EXPRESSION: { wrong: 'transforms:\n  - filter: price >', right: 'transforms:\n  - filter: price > 0' },
   CONFIG_EXPRESSION_TYPE: { wrong: 'transforms:\n  - filter: 1 + 1', right: 'transforms:\n  - filter: price > 0' },

@@ -73,7 +73,9 @@ export async function checkTypes(input: FlowInput, problems: Problems): Promise<
 function isSound(step: CheckedStep, problems: Problems): boolean {
   if (!step.valid) return false
   if (!isRoute(step)) return !problems.hasBelow(step.path)
-  return [...step.node.entries.keys()].every(key => key === step.type || (COMMON_KEYS.transform.includes(key) && !problems.hasBelow([...step.path, key])))
+  return [...step.node.entries.keys()].every(
+    key => key === step.type || (COMMON_KEYS.transform.includes(key) && !problems.hasBelow([...step.path, key])),
+  )
 }
 
 function checkFlow({ uses }: Flow, stepOf: ReadonlyMap<FlowStep, CheckedStep>, problems: Problems): void {

@@ -127,7 +127,10 @@ export async function flowOf(steps: readonly FlowStep[]): Promise<Flow> {
           const [from, before] = [last.map(([name]) => name).join(' and '), ports.get(id)]
           const mine = { type: merged(variants), by, from }
           const isFirst = before === undefined || before.from === id
-          ports.set(id, isFirst ? mine : { type: union(before.type, mine.type), by: listed(before.by, by), from: listed(before.from, from) })
+          ports.set(
+            id,
+            isFirst ? mine : { type: union(before.type, mine.type), by: listed(before.by, by), from: listed(before.from, from) },
+          )
         }
       },
       join: joinBranches,
