@@ -148,7 +148,7 @@ function onMarks(built: Built, begin: (lane: string, marks: Marks) => Marks): Bu
   }
 }
 
-/** Messages skip the steps before their entry. The end of a route is no step of its own. */
+/** Messages skip the steps before their entry. The stage at the end of a route has no entry of its own. */
 function withEntries(stages: readonly Stage[]): Stage[] {
   let index = 0
   return stages.map(stage => {

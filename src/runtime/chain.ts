@@ -48,7 +48,7 @@ export interface Stage {
   readonly branch?: string
   /** The stage chooses the branches of messages, or ends them: it leaves the mark of its output as it is. */
   readonly forks?: boolean
-  /** The end of a route, which is no step of the pipeline file. */
+  /** The end of a route, which the pipeline file has no step for. */
   readonly joins?: boolean
 }
 
