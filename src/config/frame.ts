@@ -38,6 +38,14 @@ export const SECTIONS: readonly (readonly [string, Kind])[] = [
   ['dlq', 'sink'],
 ]
 
+/** Keys of a step that are not a plugin. */
+export const COMMON_KEYS: Readonly<Record<Kind | 'dlq', readonly string[]>> = {
+  source: ['name', 'enabled', 'keyed_by', 'samples'],
+  transform: ['name', 'enabled', 'when'],
+  sink: ['name', 'enabled', 'when', 'from'],
+  dlq: ['name', 'enabled', 'when_off'],
+}
+
 /** Replaces variables; in a disabled step, missing variables are allowed. */
 export function resolveFrame(root: MapNode, env: Env, base: string, problems: Problems): MapNode {
   const step = (node: TreeNode, path: Path): TreeNode => resolveTree(node, path, env, base, problems, !isEnabled(node, env, base))

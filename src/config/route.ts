@@ -2,8 +2,9 @@
  * Branches of `route` steps. Their steps are steps of the pipeline as all others, in one list in the order of the file, with the branch that
  * has them (`Step.branch`). So the parts of the project that read steps need no second kind of list.
  */
+import { COMMON_KEYS } from './frame.ts'
 import type { Problems } from './problems.ts'
-import { COMMON_KEYS, type CheckedStep } from './steps.ts'
+import type { CheckedStep } from './steps.ts'
 import { suggest } from '../kit/text/suggest.ts'
 import type { TransformPlugin } from '../contract/plugin.ts'
 import type { Step } from './model.ts'
@@ -51,7 +52,7 @@ export function canPass({ config, when }: { readonly config: any; readonly when?
 /** The config without the steps, which are steps of their own. */
 export const withoutSteps = (config: any): any => ({
   ...config,
-  branches: config.branches.map(({ steps: _, ...branch }: Branch & { steps?: unknown }) => branch),
+  branches: config.branches.map(({ name, when, to }: Branch): Branch => ({ name, ...(when !== undefined && { when }), ...(to !== undefined && { to }) })),
 })
 
 /** The entry with only the common keys of the steps: their plugins are checked with the schemas of these. */
@@ -140,7 +141,7 @@ function connect(
   const branches = route.config.branches as Branch[]
   branches.forEach((branch, b) => {
     sinksOf(branch).forEach((name, i) => {
-      const inTree = [...['branches', b, 'to'], ...(typeof branch.to === 'string' ? [] : [i])]
+      const inTree: Path = typeof branch.to === 'string' ? ['branches', b, 'to'] : ['branches', b, 'to', i]
       const at = valueSpan(find(route.tree, inTree))
       const path = [...route.path, route.type, ...inTree]
       const sink = sinks.get(name)

@@ -3,7 +3,7 @@ import type { Plugin, SourcePlugin } from '../contract/plugin.ts'
 import type { Kind, Registry } from './registry.ts'
 import type { Schema } from './schema.ts'
 import { checkConfig, type CheckedConfig, type ConfigContext } from './step-config.ts'
-import { isEnabled, SECTIONS } from './frame.ts'
+import { COMMON_KEYS, isEnabled, SECTIONS } from './frame.ts'
 import { bareRoute, branchSteps, isRoute, type Within } from './route.ts'
 import { traitProblems } from './traits.ts'
 import { nameHere, pluginHere } from './other-names.ts'
@@ -25,14 +25,6 @@ export interface CheckedStep extends CheckedConfig {
   readonly plugin: Plugin
   /** The branch that the step is in. */
   readonly within?: Within
-}
-
-/** Keys of a step that are not a plugin. */
-export const COMMON_KEYS: Readonly<Record<Kind | 'dlq', readonly string[]>> = {
-  source: ['name', 'enabled', 'keyed_by', 'samples'],
-  transform: ['name', 'enabled', 'when'],
-  sink: ['name', 'enabled', 'when', 'from'],
-  dlq: ['name', 'enabled', 'when_off'],
 }
 
 /** @returns the steps in order, those of branches after their `route`; `known`: every step of the file is one of them */

@@ -7,7 +7,7 @@ import { parseText } from '../../src/config/parse.ts'
 import { Problems } from '../../src/config/problems.ts'
 import { type Kind, Registry } from '../../src/config/registry.ts'
 import { alternatives, itemSchema, propertySchema, type Schema, typesOf, views } from '../../src/config/schema.ts'
-import { COMMON_KEYS } from '../../src/config/steps.ts'
+import { COMMON_KEYS } from '../../src/config/frame.ts'
 import { type MapEntry, type MapNode, type ScalarNode, SourceText, type Span, type TreeNode, toValue } from '../../src/config/tree.ts'
 
 export interface Mutation {
