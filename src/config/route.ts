@@ -52,7 +52,9 @@ export function canPass({ config, when }: { readonly config: any; readonly when?
 /** The config without the steps, which are steps of their own. */
 export const withoutSteps = (config: any): any => ({
   ...config,
-  branches: config.branches.map(({ name, when, to }: Branch): Branch => ({ name, ...(when !== undefined && { when }), ...(to !== undefined && { to }) })),
+  branches: config.branches.map(
+    ({ name, when, to }: Branch): Branch => ({ name, ...(when !== undefined && { when }), ...(to !== undefined && { to }) }),
+  ),
 })
 
 /** The entry with only the common keys of the steps: their plugins are checked with the schemas of these. */
