@@ -303,7 +303,7 @@ export class PipelineRun {
     this.cancelPatience?.()
     const budget = !this.stopping ? CLOSE_BUDGET : this.opened ? STOP_BUDGET : OPENING_GRACE
     const most = Math.min(budget, this.built.pipeline.shutdown_timeout)
-    const mistake = await closeAll(this.closings(), most, this.options.clock, this.options.log)
+    const mistake = await closeAll(this.closings(), most, this.options.clock, this.options.log, this.failure)
     if (this.failure && mistake) this.options.log.warn({}, mistake.message)
     this.failure ??= mistake
   }
@@ -354,9 +354,16 @@ type Closing = readonly [what: string, close: () => Promise<unknown> | undefined
 
 /**
  * Closes one after the other within `budget` ms in total. Failures and closings that take longer are logged, and closing continues.
+ * @param failure why the run ends: it is logged at the end, and not also for what cannot be closed because of it
  * @returns the first mistake of an external plugin
  */
-async function closeAll(closings: Iterable<Closing>, budget: number, clock: Clock, log: Logger): Promise<Error | undefined> {
+async function closeAll(
+  closings: Iterable<Closing>,
+  budget: number,
+  clock: Clock,
+  log: Logger,
+  failure: Error | undefined,
+): Promise<Error | undefined> {
   let mistake: Error | undefined
   const late = Promise.withResolvers<'late'>()
   const cancel = clock.after(budget, () => late.resolve('late'))
@@ -365,7 +372,7 @@ async function closeAll(closings: Iterable<Closing>, budget: number, clock: Cloc
       if ((await Promise.race([close(), late.promise])) === 'late') log.warn({}, `closing ${what} takes too long; not waiting any longer`)
     } catch (error) {
       if (isMistake(error)) mistake ??= error
-      else log.warn({ error: (error as Error).message }, `closing ${what} failed`)
+      else if ((error as Error).message !== failure?.message) log.warn({ error: (error as Error).message }, `closing ${what} failed`)
     }
   }
   cancel()

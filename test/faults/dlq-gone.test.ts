@@ -39,6 +39,7 @@ metrics: { port: ${port} }
     ])
     const { code } = await runner.exited
     expect([code, runner.stderr]).toEqual([3, expect.stringContaining(DEAD)])
+    expect(runner.stderr.split('\n').filter(line => line.includes(`topic ${DEAD} no longer exists: it was deleted`))).toHaveLength(1)
     expect((await committed(name, IN)).get(0) ?? 0).toBeLessThan(2)
     await withAdmin(admin => admin.createTopics({ topics: [{ topic: DEAD, numPartitions: 1 }] }))
     const again = start()

@@ -145,6 +145,8 @@ test('the checkpoint topic is deleted: not ready, then exit 3, and no half windo
   await w.feed(15, 15)
   await w.runner.exit(3, 60_000)
   expect(w.runner.stderr).toMatch(/checkpoint topic .* was deleted while the pipeline ran[^]*--fresh/)
+  expect(linesWith(w.runner, `topic __runner.${w.name}.1.checkpoint no longer exists`)).toBe(1)
+  expect(linesWith(w.runner, 'Stop every instance; then run once with --fresh')).toBe(1)
   expect(await w.out()).toEqual([10])
 })
 
@@ -174,6 +176,7 @@ test('the source topic is created again under open windows: exit 3, and no windo
   await w.feed(15, 30)
   await w.runner.exit(3, 60_000)
   expect(w.runner.stderr).toMatch(/deleted and created again[^]*--fresh/)
+  expect(linesWith(w.runner, 'entries of state from the former records')).toBe(1)
   expect(await w.out()).toEqual([10])
 })
 
@@ -234,6 +237,31 @@ test('added partitions are picked up by running instances, and nothing is writte
     await runner.exit(0)
   }
   expect((await w.out()).toSorted((a, b) => a - b)).toEqual(want)
+  for (const runner of [w.runner, ...others]) expect(linesWith(runner, 'changed its number of partitions')).toBe(1)
+})
+
+test.each([
+  ['windows.yaml', 'exactly_once'],
+  ['plain.yaml', 'exactly_once'],
+] as const)('%s, %s: another program sets the offset of the group back: the checkpoint decides, and one line says so', async (file, delivery) => {
+  const w = await world(file, delivery)
+  await w.feed(0, 25)
+  const results = file === 'plain.yaml' ? 25 : 2
+  await eventually(async () => expect(await w.out()).toHaveLength(results))
+  await eventually(async () => expect((await committed(w.name, w.IN)).get(0)).toBe(25))
+  w.runner.kill()
+  await w.runner.exit(0)
+  await withAdmin(admin => admin.setOffsets({ groupId: w.name, topic: w.IN, partitions: [{ partition: 0, offset: '3' }] }))
+  const again = start(file, { ...w, delivery })
+  await untilStatus(again, w.port, '/ready', 200)
+  await w.feed(25, 10)
+  await eventually(async () => expect(await w.out()).toHaveLength(file === 'plain.yaml' ? 35 : 3), { by: again })
+  again.kill()
+  await again.exit(0)
+  expect(linesWith(again, 'another program has set the offset of the group')).toBe(1)
+  const found = await w.out()
+  expect(new Set(found).size === found.length || file === 'windows.yaml').toBe(true)
+  if (file === 'windows.yaml') expect(found).toEqual([10, 10, 10])
 })
 
 /** The runner is frozen while records come and are deleted. The fetch that waits at the broker has the first five of them. */
@@ -273,7 +301,7 @@ test('retention overtakes open windows: exit 3, and no window with a gap', async
   await overtaken(w)
   await w.runner.exit(3, 60_000)
   expect(w.runner.stderr).toMatch(LOST)
-  expect(w.runner.stderr).toMatch(/would miss them/)
+  expect(linesWith(w.runner, 'would miss them')).toBe(1)
   expect(await w.out()).toEqual([10])
 })
 

@@ -86,7 +86,7 @@ function groupSource(world: World, process: Process, traits: SourceTraits, ctx: 
   const coordinator = (): Group => world.groups.get(topic)!
   const held = new Map<string, Held>()
   const releasing = new Set<string>()
-  let buffer: { lane: string; epoch: number; held: Held; records: SimRecord[] }[] = []
+  let buffer: { lane: string; epoch: number; held: Held; whole: SimRecord[]; records: SimRecord[] }[] = []
   let joins = 0
   let member = ''
   /** The member that has had an answer. */
@@ -238,7 +238,7 @@ function groupSource(world: World, process: Process, traits: SourceTraits, ctx: 
       world.call(process, 'broker', 'fetch', () =>
         wanted.map(({ lane, next }) => {
           const { start, records } = world.lanes.get(lane)!
-          return { start, records: records.slice(Math.max(start, next), Math.max(start, next) + world.between(1, 2 * traits.maxBatch)) }
+          return { start, whole: records, records: records.slice(Math.max(start, next), Math.max(start, next) + world.between(1, 2 * traits.maxBatch)) }
         }),
       ),
       signal,
@@ -247,7 +247,7 @@ function groupSource(world: World, process: Process, traits: SourceTraits, ctx: 
     let found = false
     wanted.forEach(({ lane, h, epoch, next }, i) => {
       if (held.get(lane) !== h || h.epoch !== epoch || h.status !== 'reading') return
-      const { start, records } = answer[i]
+      const { start, whole, records } = answer[i]
       if (start > next) {
         const reason = `the records of ${lane} from ${next} to ${start - 1} were deleted before they were read (retention)`
         world.trace(`${process.name}: ${reason}`)
@@ -263,7 +263,7 @@ function groupSource(world: World, process: Process, traits: SourceTraits, ctx: 
       h.emptySince = undefined
       for (let at = 0; at < records.length; ) {
         const size = world.between(1, traits.maxBatch)
-        buffer.push({ lane, epoch, held: h, records: records.slice(at, at + size) })
+        buffer.push({ lane, epoch, held: h, whole, records: records.slice(at, at + size) })
         at += size
       }
     })
@@ -291,10 +291,11 @@ function groupSource(world: World, process: Process, traits: SourceTraits, ctx: 
           await fetch(signal)
           continue
         }
-        const [{ held: h, records }] = buffer.splice(at, 1)
+        const [{ held: h, whole, records }] = buffer.splice(at, 1)
         const { gap } = h
         h.gap = undefined
         h.next = records.at(-1)!.offset + 1
+        h.records = whole
         const log = world.lanes.get(lane)!
         world.trace(`${process.name} hands over ${lane} ${records[0].offset}-${h.next - 1}`)
         return { lane, messages: messagesOf(log, records, ctx.step), position: h.next, lag: log.records.length - h.next, gap }
@@ -346,8 +347,9 @@ function messagesOf(log: LaneLog, records: readonly SimRecord[], source: string)
 }
 
 function snapshot(world: World, process: Process, lane: string): Reading {
-  const { id, base, next, gaps, epoch } = world.readings.get(`${process.name} ${lane}`) ?? { id: 0, base: 0, next: 0, gaps: [], epoch: 0 }
-  return { id, base, next, gaps: [...gaps], epoch }
+  const reading = world.readings.get(`${process.name} ${lane}`) ?? { id: 0, base: 0, next: 0, gaps: [], epoch: 0 }
+  const { id, base, next, gaps, epoch, records } = reading
+  return { id, base, next, gaps: [...gaps], epoch, records }
 }
 
 async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {

@@ -74,6 +74,8 @@ export interface Reading {
   gaps: [from: number, to: number][]
   /** Counts seeks. */
   epoch: number
+  /** Of the topic that the last record came from: it may have been deleted since. */
+  records?: readonly SimRecord[]
 }
 
 /** A stretch of a lane with one state: a new one begins where state was dropped. */
@@ -431,7 +433,7 @@ export class World {
       log.segments.push({ records: log.records, offsets: [], from: position })
       return
     }
-    if (log.segments.length === 0) log.segments.push({ records: log.records, offsets: [], from: reading.base })
+    if (log.segments.length === 0) log.segments.push({ records: reading.records ?? log.records, offsets: [], from: reading.base })
     const { offsets } = log.segments.at(-1)!
     if (position < before) return this.violate(`${lane}: the position moved back from ${before} to ${position}`)
     if (position > reading.next) return this.violate(`${lane}: position ${position} was committed, read was up to ${reading.next}`)

@@ -35,8 +35,11 @@ export class RejectedPost extends ConnectionError {}
 export interface SheetsClient {
   /** Texts of a column, from the first row on; empty when the tab does not exist. */
   column(spreadsheet: string, tab: string, index: number): Promise<string[]>
-  /** @throws {UnknownPost | RejectedPost | EnvironmentError | DataError} */
-  append(spreadsheet: string, appends: readonly Append[]): Promise<void>
+  /**
+   * @param check called when the call that writes is about to be sent; what it throws is thrown
+   * @throws {UnknownPost | RejectedPost | EnvironmentError | DataError}
+   */
+  append(spreadsheet: string, appends: readonly Append[], check: () => void): Promise<void>
 }
 
 const SCOPE = 'https://www.googleapis.com/auth/spreadsheets'
@@ -104,7 +107,7 @@ export async function sheetsClient(options: ClientOptions): Promise<SheetsClient
       return (values?.[0] ?? []).map(String)
     },
 
-    async append(spreadsheet, appends) {
+    async append(spreadsheet, appends, check) {
       const have = await tabs(spreadsheet)
       const requests = appends.flatMap(({ tab, header, rows }): sheets_v4.Schema$Request[] => {
         const there = have.get(tab)
@@ -114,8 +117,12 @@ export async function sheetsClient(options: ClientOptions): Promise<SheetsClient
         return [...made, { appendCells: { sheetId, rows: all.map(row => ({ values: row.map(cell) })), fields: 'userEnteredValue' } }]
       })
       try {
-        await call(() => api.spreadsheets.batchUpdate({ spreadsheetId: spreadsheet, requestBody: { requests } }))
+        await call(() => {
+          check()
+          return api.spreadsheets.batchUpdate({ spreadsheetId: spreadsheet, requestBody: { requests } })
+        })
       } catch (error) {
+        if (error instanceof RejectedPost) throw error
         // The cached tabs are outdated.
         known.delete(spreadsheet)
         throw classify(error, spreadsheet, 'write')

@@ -3,9 +3,10 @@
  * between, so a claim found while holding the lock was left by a crash or a lost response.
  */
 import type { GoogleSheetsSinkConfig } from '../../generated/config-types.ts'
-import { connect, type ConnectionConfig, connectionFor, type PostgresHandle } from '../../kit/postgres/connect.ts'
+import { connect, type ConnectionConfig, connectionFor, isEmbedded, type PostgresHandle } from '../../kit/postgres/connect.ts'
 import { quoteTable, type Session } from '../../kit/postgres/driver.ts'
 import type { Logger } from '../../contract/plugin.ts'
+import { RejectedPost } from './client.ts'
 
 export interface RowKey {
   readonly tab: string
@@ -29,6 +30,36 @@ export const connectionOf = ({ dsn }: Pick<GoogleSheetsSinkConfig, 'dsn'>): Conn
 })
 
 const NAMESPACE = 0x53_48_45_54
+const LEASE = 20_000
+
+/**
+ * Shows the database, while work goes on outside of it, that this process lives. `check` throws when the last sign is so old that the lock
+ * may have another owner.
+ */
+function holding(session: Session, lease: number): { check(): void; end(): void } {
+  let shownAt = performance.now()
+  let asking = false
+  const timer = setInterval(() => {
+    if (asking) return
+    asking = true
+    const at = performance.now()
+    session.query('SELECT 1').then(
+      () => {
+        shownAt = at
+        asking = false
+      },
+      // The work fails with its next query, or with `check`.
+      () => {},
+    )
+  }, lease / 5)
+  return {
+    check() {
+      if (performance.now() - shownAt < 0.75 * lease) return
+      throw new RejectedPost('the database did not answer in time, or this process was frozen: the lock of the spreadsheet may be lost')
+    },
+    end: () => clearInterval(timer),
+  }
+}
 
 export class Posts {
   private readonly config: ConnectionConfig
@@ -39,10 +70,14 @@ export class Posts {
   /** In this process one session holds the lock of the database, so it excludes no other writer in this process. */
   private static readonly turns = new Map<string, Promise<unknown>>()
 
-  constructor(config: ConnectionConfig, table: string, log: Logger) {
+  private readonly lease: number
+
+  /** @param lease ms without a sign of life after which the database ends the connection of the lock: its process has vanished or is frozen */
+  constructor(config: ConnectionConfig, table: string, log: Logger, lease = LEASE) {
     this.config = config
     this.table = quoteTable(table)
     this.log = log
+    this.lease = lease
   }
 
   /** @throws {ConnectionError | EnvironmentError} */
@@ -72,12 +107,19 @@ export class Posts {
   private async locked<T>(spreadsheet: string, work: (claims: SheetClaims) => Promise<T>): Promise<T> {
     const session = await this.connection()
     const lock = [NAMESPACE, spreadsheet]
-    await session.query('SELECT pg_advisory_lock($1::int, hashtext($2))', lock)
+    // PGlite is in this process, and vanishes with it.
+    const idle = (ms: number): string =>
+      isEmbedded(this.config.dsn)
+        ? ''
+        : `, (SELECT set_config(name, '${ms}', false) FROM pg_settings WHERE name = 'idle_session_timeout')`
+    await session.query(`SELECT pg_advisory_lock($1::int, hashtext($2))${idle(this.lease)}`, lock)
+    const held = holding(session, this.lease)
     try {
-      return await work(new SheetClaims(session, this.table, spreadsheet))
+      return await work(new SheetClaims(session, this.table, spreadsheet, held.check))
     } finally {
+      held.end()
       // The lock ends with its connection.
-      await session.query('SELECT pg_advisory_unlock($1::int, hashtext($2))', lock).catch(() => {})
+      await session.query(`SELECT pg_advisory_unlock($1::int, hashtext($2))${idle(0)}`, lock).catch(() => {})
     }
   }
 
@@ -108,11 +150,14 @@ export class SheetClaims {
   private readonly session: Session
   private readonly table: string
   private readonly spreadsheet: string
+  readonly check: () => void
 
-  constructor(session: Session, table: string, spreadsheet: string) {
+  /** @param check call it before each call that writes. @throws {RejectedPost} when the lock may be lost */
+  constructor(session: Session, table: string, spreadsheet: string, check: () => void) {
     this.session = session
     this.table = table
     this.spreadsheet = spreadsheet
+    this.check = check
   }
 
   /** Rows that are already `posted` are in neither list. */

@@ -6,6 +6,8 @@ import { systemReason } from '../../kit/system-error.ts'
 
 /** Bytes of pongs that the peer has not read. */
 const MAX_UNREAD = 1024 * 1024
+/** ms; a process that has not run for twice this time was frozen. */
+const ATTENTION = 500
 
 export interface ConnectionOptions {
   readonly url: string
@@ -35,6 +37,9 @@ export class Connection {
   private readonly events: ConnectionEvents
   private readonly timers: NodeJS.Timeout[] = []
   private watchdog: NodeJS.Timeout | undefined
+  /** When the process last ran, and when it ran again after it had been frozen, by the monotonic clock. */
+  private ranAt = 0
+  private thawedAt = Number.NEGATIVE_INFINITY
   private over = false
   private paused = false
   /** A ping was sent and has not been answered yet. */
@@ -133,6 +138,8 @@ export class Connection {
     this.hasOpened = true
     const { hello, pingInterval, staleAfter, ping } = this.options
     for (const message of hello) this.socket.send(message)
+    this.ranAt = performance.now()
+    this.timers.push(setInterval(() => this.run(), ATTENTION))
     if (pingInterval > 0) this.timers.push(setInterval(() => this.ping(), pingInterval))
     if (ping) this.timers.push(setInterval(() => this.appPing(ping), ping.interval))
     if (staleAfter > 0) this.watch(staleAfter)
@@ -141,13 +148,28 @@ export class Connection {
 
   private watch(staleAfter: number): void {
     this.watchdog = setTimeout(() => {
-      if (this.paused) this.watch(staleAfter)
+      if (this.paused || this.wasFrozen()) this.watch(staleAfter)
       else this.end('stale', `no data for ${staleAfter} ms`)
     }, staleAfter)
   }
 
+  private run(): number {
+    const now = performance.now()
+    if (now - this.ranAt > 2 * ATTENTION) this.thawedAt = now
+    return (this.ranAt = now)
+  }
+
+  /**
+   * The process did not run for a while, and runs again since less than `ATTENTION`. What the peer has sent meanwhile, such as the answer to a
+   * ping, is still to be read: timers expire before input is read. The peer gets one more interval.
+   */
+  private wasFrozen(): boolean {
+    return this.run() - this.thawedAt < ATTENTION
+  }
+
   private ping(): void {
     if (this.paused) return
+    if (this.pinged && this.wasFrozen()) return
     if (this.pinged) return this.end('ping_timeout', 'the peer did not answer a ping')
     this.pinged = true
     this.socket.ping()
@@ -155,6 +177,7 @@ export class Connection {
 
   private appPing(ping: NonNullable<ConnectionOptions['ping']>): void {
     if (this.paused) return
+    if (this.appPinged && this.wasFrozen()) return
     if (this.appPinged) return this.end('ping_timeout', 'the peer did not answer a ping message')
     this.appPinged = ping.answered
     this.send(ping.message)

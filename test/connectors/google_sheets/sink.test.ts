@@ -1,12 +1,14 @@
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { GoogleSheetsSinkConfig } from '../../../src/generated/config-types.ts'
 import { columnName } from '../../../src/connectors/google_sheets/client.ts'
+import { connectionOf, Posts } from '../../../src/connectors/google_sheets/posts.ts'
 import sheets from '../../../src/connectors/google_sheets/sink.ts'
 import { BatchError, Message, type Sink } from '../../../src/contract/plugin.ts'
 import { fakeContext, writeContext } from '../../../src/testing/conformance/context.ts'
 import { sinkConformance } from '../../conformance/sink.ts'
 import { database, sql } from '../../support/postgres.ts'
 import { type SheetsServer, startSheets } from '../../support/sheets.ts'
+import { startProxy } from '../../support/tcp-proxy.ts'
 
 const TABLE = `CREATE SCHEMA control;
   CREATE TABLE control.sheet_posts (spreadsheet_id text, tab text, row_key text, status text NOT NULL, claimed_at timestamptz NOT NULL,
@@ -253,4 +255,27 @@ test('the key column is compared as text and must not be a number', () => {
 
 test('columns must have names', () => {
   expect([0, 25, 26, 51, 52, 701, 702].map(columnName)).toEqual(['A', 'Z', 'AA', 'AZ', 'BA', 'ZZ', 'AAA'])
+})
+
+test('a writer whose connection of the lock hangs does not keep the spreadsheet from others, and notices that it may have lost it', { timeout: 60_000 }, async () => {
+  const proxy = await startProxy(`127.0.0.1:${new URL(dsn).port}`)
+  const through = new URL(dsn)
+  through.port = String(proxy.port)
+  const posts = new Posts(connectionOf({ dsn: through.href }), 'control.sheet_posts', fakeContext('sheets').log, 1_000)
+  try {
+    await posts
+      .exclusively('book-1', async claims => {
+        claims.check()
+        proxy.stall()
+        // As another process takes it.
+        await sql(dsn, "SELECT pg_advisory_lock(1397245268, hashtext('book-1'))")
+        expect(() => claims.check()).toThrow('the lock of the spreadsheet may be lost')
+        proxy.cut()
+      })
+      .catch(() => {})
+    expect.hasAssertions()
+  } finally {
+    await posts.close()
+    await proxy.stop()
+  }
 })

@@ -145,6 +145,24 @@ describe('websocket source', () => {
     expect(second.ctx.counts['reconnects/ping_timeout']).toBe(1)
   })
 
+  test('a process that was frozen while a ping was under way reads the answer, and what came with it', async () => {
+    let frozen = false
+    const { url, sockets } = await peer((socket, n) => {
+      socket.on('ping', () => {
+        if (frozen || n > 1) return
+        frozen = true
+        for (let i = 0; i < 100; i++) socket.send(`{"n":${i}}`)
+        // Both ends are in this process: nothing of it runs.
+        const until = performance.now() + 1500
+        while (performance.now() < until);
+      })
+    })
+    const { take, ctx } = await open(url, { ping_interval: 100, stale_after: 1000 })
+    expect(texts(await take(100))).toEqual(Array.from({ length: 100 }, (_, i) => `{"n":${i}}`))
+    expect(sockets).toHaveLength(1)
+    expect([ctx.counts['reconnects/ping_timeout'], ctx.counts['reconnects/stale']]).toEqual([0, 0])
+  })
+
   test('an unanswered protocol ping ends the connection', async () => {
     const { url } = await peer((socket, n) => {
       socket.send(`${n}`)

@@ -84,10 +84,24 @@ export class EmbeddedConsumer implements Consumer {
 
   caughtUp(tp: TopicPartition): boolean {
     const owned = this.find(tp)
-    return owned !== undefined && owned.active && owned.position >= bounds(this.log.db, owned.part).next
+    try {
+      return owned !== undefined && owned.active && owned.position >= bounds(this.log.db, owned.part).next
+    } catch {
+      // The next read ends the run with it.
+      return false
+    }
   }
 
   healthy(): boolean | string {
+    try {
+      return this.state()
+    } catch (error) {
+      return (error as Error).message
+    }
+  }
+
+  /** @throws {EnvironmentError} when the file was deleted, replaced or damaged */
+  private state(): boolean | string {
     if (!this.membership) return false
     // A topic that never existed is awaited, as logged at the start; after it has existed, it is reported as missing.
     for (const topic of this.unwritten) if (this.log.topics.exists(topic)) this.unwritten.delete(topic)
