@@ -64,8 +64,9 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<nu
   const tty = process.stderr.isTTY === true
   let status: StatusLine | undefined
   const pretty = flags.logFormat === 'pretty' || (flags.logFormat === 'auto' && tty)
+  const level = flags.logLevel ?? (quiet() ? 'warn' : verbose() ? 'debug' : 'info')
   const log = await createLogger({
-    level: flags.logLevel ?? (quiet() ? 'warn' : verbose() ? 'debug' : 'info'),
+    level,
     pretty,
     ...logLook(),
     before: () => status?.clear(),
@@ -89,7 +90,8 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<nu
   strays.attach(handles)
   if (launched instanceof Error) return exitCodeOf(launched)
   signals.attach(handles)
-  await announce(runs, { range, dryRun: flags.dryRun, fresh: flags.fresh }, log, pretty)
+  // At other levels the line is hidden, and computing it loads modules that nothing else needs.
+  if (level === 'info' || level === 'debug') await announce(runs, { range, dryRun: flags.dryRun, fresh: flags.fresh }, log, pretty)
   const ends = handles.map(handle =>
     handle.completed.then(
       () => undefined,

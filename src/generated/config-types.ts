@@ -2430,7 +2430,7 @@ export interface WindowConfig {
  */
 export interface FileSinkConfig {
   /**
-   * Output path, relative to the working directory. No other process may write to the file at the same time. `{year}`, `{month}`, `{day}`, `{hour}` and `{minute}` are replaced by the time of the message in UTC, written in full (`{hour}`: `2026-01-31T09`); `{symbol}` by its field `symbol`; `{@key}` by its key; `{@topic}` by the topic it was read from. Special characters, and a dot that would begin a name, are percent-encoded (`%2F`, `%2E`), so a message cannot write outside the folder or to hidden files.
+   * Output path, relative to the working directory. The file has one writer: a second step or process that writes to it ends with an error that names both, except on network file systems, where processes on other machines may not be detected. While the file is open, a hidden lock file (`.NAME.lock`) is beside it. `{year}`, `{month}`, `{day}`, `{hour}` and `{minute}` are replaced by the time of the message in UTC, written in full (`{hour}`: `2026-01-31T09`); `{symbol}` by its field `symbol`; `{@key}` by its key; `{@topic}` by the topic it was read from. Special characters, and a dot that would begin a name, are percent-encoded (`%2F`, `%2E`), so a message cannot write outside the folder or to hidden files.
    */
   path: string
   /**

@@ -4,6 +4,7 @@
  */
 export * from '../contract/json-scan.ts'
 export * from './check-writable.ts'
+export * from './claim-file.ts'
 export * from './clock.ts'
 export * from './dead-letter/dead-letters.ts'
 export * from './dead-letter/headers.ts'

@@ -88,6 +88,8 @@ function validateConfig(config: FileSinkConfig, { dlq } = { dlq: false }): Confi
   return problems
 }
 
+const writerOf = ({ step, pipeline, dlq }: Context): string => `${dlq ? 'the dlq' : `step '${step}'`} of pipeline '${pipeline}'`
+
 const LF = Buffer.from('\n')
 
 function lineFile(config: FileSinkConfig, ctx: Context, within?: string): OutputFile {
@@ -99,6 +101,7 @@ function lineFile(config: FileSinkConfig, ctx: Context, within?: string): Output
     sync: config.fsync === 'always',
     isWhole: json ? isWholeJson : () => false,
     within,
+    writer: writerOf(ctx),
     log: ctx.log,
   })
   return {
@@ -130,7 +133,14 @@ function csvFile(config: FileSinkConfig, ctx: Context, within?: string): OutputF
   const delimiter = delimiterOf(delimiterFor(config.delimiter, config.path))
   const escapes = config.formulas === 'escape'
   const line = (values: readonly unknown[]): string => formatRecord(escapes ? values.map(escapeFormula) : values, delimiter)
-  const file = new FileWriter({ path: config.path, sync: config.fsync === 'always', isWhole: () => false, within, log: ctx.log })
+  const file = new FileWriter({
+    path: config.path,
+    sync: config.fsync === 'always',
+    isWhole: () => false,
+    within,
+    writer: writerOf(ctx),
+    log: ctx.log,
+  })
   let columns: readonly string[] | undefined
 
   return {

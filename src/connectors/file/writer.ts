@@ -1,9 +1,10 @@
-/** Appends whole lines to a file: all lines of a write or none, and never after a torn line. */
+/** Appends whole lines to a file, as its only writer: all lines of a write or none, and never after a torn line. */
 import { constants, lstatSync, realpathSync } from 'node:fs'
 import { type FileHandle, open, stat } from 'node:fs/promises'
 import { dirname, join, relative, sep } from 'node:path'
 import { ConnectionError, DataError, EnvironmentError, type Logger } from '../../contract/plugin.ts'
 import { makeDirs } from '../../kit/make-dirs.ts'
+import { type FileClaim, claimFile } from '../../kit/claim-file.ts'
 import { reasonOf } from '../../kit/system-error.ts'
 
 export interface FileWriterOptions {
@@ -14,6 +15,8 @@ export interface FileWriterOptions {
   readonly isWhole: (line: string) => boolean
   /** The path comes from a message: the file must be in this folder, and no link may lead out of it. */
   readonly within?: string
+  /** The step, for the error of a second writer. */
+  readonly writer: string
   readonly log: Logger
 }
 
@@ -23,6 +26,7 @@ const TAIL = 64 * 1024
 export class FileWriter {
   private readonly options: FileWriterOptions
   private handle: FileHandle | undefined
+  private claim: FileClaim | undefined
   private length = 0
   /** A write failed halfway: its remains must be removed first. */
   torn = false
@@ -49,7 +53,14 @@ export class FileWriter {
       if (error instanceof DataError) throw error
       throw new EnvironmentError(`can't write ${path}: ${reasonOf(error)}`, error)
     }
-    if (this.regular) await this.repair()
+    if (!this.regular) return
+    try {
+      this.claim = await claimFile(path, this.options.writer, this.options.log)
+      await this.repair()
+    } catch (error) {
+      await this.close()
+      throw error
+    }
   }
 
   get empty(): boolean {
@@ -74,11 +85,22 @@ export class FileWriter {
     return turn
   }
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    const closed = this.end()
+    this.claim?.closing(closed)
+    return closed
+  }
+
+  private async end(): Promise<void> {
     await this.queue
-    const { handle } = this
+    const { handle, claim: own } = this
     this.handle = undefined
-    await handle?.close()
+    this.claim = undefined
+    try {
+      await handle?.close()
+    } finally {
+      own?.release()
+    }
   }
 
   private async append(bytes: Buffer): Promise<void> {

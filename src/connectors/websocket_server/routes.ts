@@ -15,7 +15,7 @@ export interface Admission {
 
 interface HandshakeRejection {
   readonly status: string
-  readonly reason: 'host' | 'origin' | 'token' | 'full'
+  readonly reason: 'host' | 'origin' | 'token' | 'method' | 'full'
 }
 
 /** Messages of clients are short. */

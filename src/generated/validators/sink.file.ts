@@ -3,7 +3,7 @@
 import library0 from 'ajv/dist/runtime/ucs2length.js'
 import { FORMATS } from '../../config/formats.ts'
 
-export const fingerprint = '4c5fa05-3498'
+export const fingerprint = 'ba87dd45-3704'
 export const validate = validate0;
 export default validate0;
 const schema0 = {"type":"object","additionalProperties":false,"required":["path"],"properties":{"path":{"type":"string","minLength":1},"format":{"type":"string","enum":["auto","jsonl","csv","text"]},"envelope":{"type":"boolean"},"max_open_files":{"type":"integer","minimum":1,"maximum":10000},"fsync":{"type":"string","enum":["always","never"]},"formulas":{"type":"string","enum":["keep","escape"]},"columns":{"type":"array","minItems":1,"uniqueItems":true,"items":{"type":"string","minLength":1}},"delimiter":{"type":"string"}}};

@@ -23,8 +23,8 @@ export interface Access {
 
 /** Why a request is rejected, and the status of the response. */
 export interface GateRejection {
-  readonly status: 400 | 401 | 403 | 421
-  readonly reason: 'host' | 'origin' | 'token'
+  readonly status: 400 | 401 | 403 | 405 | 421
+  readonly reason: 'host' | 'origin' | 'token' | 'method'
   readonly message: string
 }
 

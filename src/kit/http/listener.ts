@@ -24,7 +24,7 @@ export interface Route {
   readonly handle: Handler
   /** Default: only for names and pages of this address. */
   readonly access?: Access
-  /** Called for each request that `access` rejects. */
+  /** Called for each request that `access` rejects, and for one whose method is not one of the path. */
   readonly rejected?: (rejection: GateRejection, request: IncomingMessage) => void
   /** For WebSockets: takes ownership of the connection. The owner must end it before it detaches. */
   readonly upgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => void
@@ -233,6 +233,10 @@ class Listener {
     request.resume()
     if (methods) {
       const allowed = [...methods.keys()].toSorted().join(', ')
+      const message = `${request.method} is not a method of this path: send ${allowed}`
+      // Routes of several users share the path: the first one reports the request, so that it is counted once.
+      const [route] = methods.values()
+      route?.rejected?.({ status: 405, reason: 'method', message }, request)
       response.writeHead(405, { ...PLAIN, allow: allowed }).end(`allowed: ${allowed}\n`)
       return
     }

@@ -590,9 +590,15 @@ describe('limits', () => {
   })
 
   test('other methods, other paths and compressed bodies are rejected', async () => {
-    const h = await hook({ config: { methods: ['POST', 'PUT'] } })
+    const logged: string[] = []
+    const h = await hook({ config: { methods: ['POST', 'PUT'] }, log: line => void logged.push(line) })
     const get = await fetch(h.url)
     expect([get.status, get.headers.get('allow')]).toEqual([405, 'POST, PUT'])
+    await fetch(h.url, { method: 'DELETE' })
+    expect(h.counter('http_requests_total', { status: '405' })).toBe(2)
+    expect(logged.filter(line => line.includes('"reason":"method"'))).toEqual([
+      expect.stringContaining('GET is not a method of this path: send POST, PUT'),
+    ])
     expect((await fetch(`${h.url}/x`, { method: 'POST', body: '1' })).status).toBe(404)
     expect((await fetch(`${h.url}?a=b`, { method: 'PUT', body: '1' })).status).toBe(200)
     expect(await h.post('1', { 'content-encoding': 'gzip' })).toMatchObject({ status: 415 })
