@@ -18,6 +18,10 @@ export interface Origin {
   readonly source: string
   readonly topic?: string
   readonly partition?: number
+  /** Path of the file. */
+  readonly file?: string
+  /** The offset is the number of a line. */
+  readonly lines?: true
   readonly format: Format
   /**
    * Distinguishes contents that had the same lane and offsets at different times: a file that was rewritten, a topic that was deleted and

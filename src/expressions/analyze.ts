@@ -206,7 +206,7 @@ function name(node: CelNode, bound: ReadonlySet<string>, out: Analysis): void {
 }
 
 /** The parts of `meta`. */
-export const META_NAMES: readonly string[] = ['key', 'time', 'topic', 'partition', 'offset', 'headers', 'source', 'lane']
+export const META_NAMES: readonly string[] = ['key', 'time', 'topic', 'partition', 'offset', 'headers', 'source', 'lane', 'file', 'line']
 
 /** Reports unknown parts of `meta`, and `this`, which other languages write before a field. */
 function knownPart(node: CelNode, bound: ReadonlySet<string>, out: Analysis): boolean {

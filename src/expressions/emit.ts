@@ -96,7 +96,9 @@ function variable(name: string, code: Code): Atom {
 function access(owner: CelNode, name: string, code: Code): Atom {
   if (owner.op === 'id' && owner.args === META) {
     if (name === 'key' || name === 'time' || name === 'offset') return code.here(code.store(`m.${name}`))
-    if (name === 'topic' || name === 'partition' || name === 'source' || name === 'lane') return code.here(code.store(`m.origin?.${name}`))
+    if (name === 'topic' || name === 'partition' || name === 'source' || name === 'lane' || name === 'file')
+      return code.here(code.store(`m.origin?.${name}`))
+    if (name === 'line') return code.here(code.store('(m.origin?.lines ? m.offset : undefined)'))
     throw UNSUPPORTED
   }
   return code.here(field(owner, name, code))

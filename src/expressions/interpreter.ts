@@ -57,8 +57,9 @@ function metaOf(message: Message): Map<string, unknown> {
     ['offset', message.offset],
     ['headers', new Map((message.headers ?? []).map(([name, value]) => [name, headerTextOf(value)]))],
   ])
-  const { topic, partition, source, lane } = message.origin ?? {}
-  for (const [name, value] of Object.entries({ topic, partition, source, lane })) if (value !== undefined) meta.set(name, value)
+  const { topic, partition, source, lane, file, lines } = message.origin ?? {}
+  const line = lines ? message.offset : undefined
+  for (const [name, value] of Object.entries({ topic, partition, source, lane, file, line })) if (value !== undefined) meta.set(name, value)
   return meta
 }
 

@@ -10,7 +10,7 @@ import {
   type SourcePlugin,
 } from '../contract/plugin.ts'
 import type { Link, Pipeline, SinkStep, Step } from '../config/model.ts'
-import { type BatchSplit, Feed, type FeedRecord } from './feed.ts'
+import { type BatchSplit, Feed, type FeedOptions, type FeedRecord } from './feed.ts'
 import { fakeSourceContext } from './conformance/context.ts'
 import { lineFormat, linesOf, readsLines } from './lines.ts'
 import { answerer } from './stubs.ts'
@@ -60,7 +60,14 @@ export function withFakes(pipeline: Pipeline, test: TestCase, sinks: InMemorySin
     }
     feeds.set(
       step.name,
-      new Feed({ source: step.name, lanes: [...lanes.values()], format: formatOf(step), replayable: isReplayable(step), cut }),
+      new Feed({
+        source: step.name,
+        lanes: [...lanes.values()],
+        format: formatOf(step),
+        replayable: isReplayable(step),
+        cut,
+        lines: linesOfStep(step),
+      }),
     )
   }
   const links = pipeline.links?.map(link => linkFor(link, pipeline, sinks, cut, feeds))
@@ -148,6 +155,8 @@ function transformFor<S extends Pipeline['transforms'][number]>(step: S, test: T
   if (!plugin.stubbed || !stubs) return step
   return { ...step, plugin: { ...plugin, create: (config, ctx) => plugin.stubbed!(config, ctx, answerer(stubs.list)) } }
 }
+
+const linesOfStep = (step: Step): FeedOptions['lines'] => (readsLines(step) ? (step.type === 'file' ? 'file' : 'stream') : undefined)
 
 /** The format of a source; all others (`jsonl`, `csv`) have JSON values. */
 function formatOf(step: Step): Format {

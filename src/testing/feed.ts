@@ -36,9 +36,20 @@ interface FeedLane {
   next: number
 }
 
+export interface FeedOptions {
+  readonly source: string
+  readonly lanes: readonly LaneInfo[]
+  readonly format: Format
+  readonly replayable: boolean
+  readonly cut: BatchSplit
+  /** Offsets are numbers of lines: of a file, whose path is the name of the lane, or of another input. */
+  readonly lines?: 'file' | 'stream'
+}
+
 export class Feed {
   readonly source: string
   readonly format: Format
+  private readonly lines: FeedOptions['lines']
   private readonly replayable: boolean
   private readonly cut: BatchSplit
   private readonly lanes = new Map<string, FeedLane>()
@@ -51,9 +62,10 @@ export class Feed {
   private ended = false
   private wake: (() => void) | undefined
 
-  constructor(options: { source: string; lanes: readonly LaneInfo[]; format: Format; replayable: boolean; cut: BatchSplit }) {
+  constructor(options: FeedOptions) {
     this.source = options.source
     this.format = options.format
+    this.lines = options.lines
     this.replayable = options.replayable
     this.cut = options.cut
     for (const info of options.lanes) this.addLane(info)
@@ -156,7 +168,9 @@ export class Feed {
     const { payload, key, time, headers, failure, message: made } = lane.records[offset]
     const { id, topic, partition } = lane.info
     const format = made?.origin?.format ?? this.format
-    const origin = { lane: id, source: this.source, topic, partition, format }
+    const { lines } = this
+    const place = lines && ({ lines: true, ...(lines === 'file' && { file: id }) } as const)
+    const origin = { lane: id, source: this.source, topic, partition, ...place, format }
     // A CSV row is already a value; its bytes are those of its line.
     const message = made?.changed
       ? new Message(made.value, undefined, time, headers, offset, origin, payload, key)

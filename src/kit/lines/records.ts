@@ -32,6 +32,8 @@ export interface RecordOptions {
   readonly max_line_size: number
   /** Of a source that can decompress. */
   readonly compression?: string
+  /** Path of the input, if it is a file: `meta.file`. */
+  readonly file?: string
 }
 
 /** The name without the suffix of the compression: `in.csv.gz` is CSV. */
@@ -94,7 +96,13 @@ export class Records {
       escape: quoting === 'backslash' ? 'backslash' : 'double',
     }
     this.columns = columns
-    this.origin = { lane, source, format: format === 'text' ? 'text' : 'json' }
+    this.origin = {
+      lane,
+      source,
+      ...(options.file !== undefined && { file: options.file }),
+      lines: true,
+      format: format === 'text' ? 'text' : 'json',
+    }
     this.splitter = this.split(0, 0)
   }
 
