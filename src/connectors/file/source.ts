@@ -47,7 +47,17 @@ function create(config: FileSourceConfig, ctx: SourceContext): Source {
       const { log, metrics, step } = ctx
       lanes = paths.map(path => {
         const format = formatOf(config.format, path)
-        return new FileLane({ ...config, format, delimiter: delimiterFor(config.delimiter, path), path, file: path, base, source: step, log, metrics })
+        return new FileLane({
+          ...config,
+          format,
+          delimiter: delimiterFor(config.delimiter, path),
+          path,
+          file: path,
+          base,
+          source: step,
+          log,
+          metrics,
+        })
       })
       const positions = await ctx.assign(lanes.map(({ path }) => ({ id: path, source: ctx.step })))
       for (const lane of lanes) await lane.seek(positions.get(lane.path))
