@@ -88,6 +88,9 @@ function keyParts(text: string, origin: (path: string) => Parts): Parts {
 const isWithin = (parts: readonly string[], of: readonly string[]): boolean => parts.every(p => of.includes(p))
 
 function judge(sources: Wiring['sources'], step: Step, grouping: Parts): Pick<LaneKeyFinding, 'verdict' | 'reason'> | undefined {
+  const { left, right } = (step.type === 'join' && !step.foreign ? step.config : {}) as { left?: string; right?: string }
+  // They may be kept together by key, but each is on lanes of its own.
+  if (left !== undefined) return { verdict: 'spread', reason: `the records of ${left} and ${right} are on separate lanes, and would never meet` }
   // A condition may select the records of one source.
   if (sources.length > 1 && step.when === undefined && step.branch === undefined) {
     if (grouping?.length === 0)
@@ -210,6 +213,8 @@ function made(step: Step, before: Place): Place {
       const key = c.field === undefined ? of(c.key as string) : undefined
       return { ...values(path => (path === c.key_as ? key : keep(path))), key }
     }
+    case 'join':
+      return { origin: NOTHING, key: of((c.key as string | undefined) ?? MESSAGE_KEY) }
     case 'window': {
       const key = c.by === undefined ? before.key : of(c.by as string)
       return { origin: path => (path === 'key' ? key : undefined), key }

@@ -315,7 +315,7 @@ function checkLinks({ sources, transforms, links = [] }: Pipeline, names: Readon
 function eventTimeOf({ type, config, foreign }: Step): string | undefined {
   if (foreign) return undefined
   const { time, fields } = (config ?? {}) as { time?: string; fields?: { ts?: string } }
-  return type === 'bars' ? fields?.ts : ['window', 'dedupe', 'throttle'].includes(type) ? time : undefined
+  return type === 'bars' ? fields?.ts : ['window', 'dedupe', 'throttle', 'join'].includes(type) ? time : undefined
 }
 
 /** Requires a source; an invalid one counts. */

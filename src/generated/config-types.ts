@@ -1440,6 +1440,72 @@ export interface GroupConfig {
 }
 
 /**
+ * Joins the records of two sources that have the same key and whose event times differ by at most `within`. Emits one message per pair: `{left, right}`, with the key as its key and the later of the two times. Both records must be on one lane: put `repartition` before the join. State is kept for `within` after a record and removed as event time advances.
+ */
+export interface JoinConfig {
+  /**
+   * Name of the source whose records are the left side. Records of other sources than `left` and `right` pass unchanged.
+   */
+  left?: string
+  /**
+   * Name of the source whose records are the right side.
+   */
+  right?: string
+  /**
+   * Instead of `left` and `right`, for both kinds of records from one source: a condition that is true for records of the left side; all other records are the right side.
+   */
+  left_when?: string
+  /**
+   * Key of a record: a field or an expression. Default: the key of the message, which `repartition` sets.
+   */
+  key?: string
+  /**
+   * Key of a record of the right side, if it differs from `key`.
+   */
+  right_key?: string
+  /**
+   * Maximum difference of the event times of a pair, in both directions. In ms.
+   */
+  within: number
+  /**
+   * Field with the event time: epoch milliseconds, as a number or a string of digits. Default: the time of the message.
+   */
+  time?: string
+  /**
+   * `inner`: only pairs. `left`: also left records without a right one, with `right: null`. `right`: also right records without a left one. `outer`: both. A record without a match is emitted when event time has passed its time by `within`, so no match can arrive any more.
+   */
+  type: 'inner' | 'left' | 'right' | 'outer'
+  /**
+   * Records without a match that `type` does not emit. `drop`: drop and count them in `runner_join_unmatched_total`. `port`: the port `unmatched`, unchanged, for a sink with `from: join.unmatched`. `dlq`: the dead-letter queue.
+   */
+  on_unmatched: 'drop' | 'port' | 'dlq'
+  /**
+   * How much older than the newest message of its lane a message may be. After `repartition`, the slowest lane before it counts. In ms.
+   */
+  allowed_lateness: number
+  /**
+   * If a lane is at its end and silent for this long, event time advances by the time that has passed, so that the last records without a match are also reported. `0s`: never. In ms.
+   */
+  idle_timeout: number
+  /**
+   * A record that is older than the event time of the lane allows: records that it matches may be removed already. `drop`: drop it and count it in `runner_late_messages_total`. `dlq`: send it to the dead-letter queue. `port`: the port `late`, for a sink with `from: join.late`.
+   */
+  on_late: 'drop' | 'dlq' | 'port'
+  /**
+   * Maximum time by which the time field of a message may be ahead of its record. A message beyond it goes to the dead-letter queue, because one wrong clock would expire all records. In ms.
+   */
+  max_future: number
+  /**
+   * Maximum number of records per lane that wait for a match. Beyond it, further records go to the dead-letter queue.
+   */
+  max_records: number
+  /**
+   * Unit of `time` since 1970: `s` (fractions allowed), `ms`, `us` or `ns`. Without it, the unit is milliseconds, and a number that can only be in another unit, such as 1767225600, goes to the dead-letter queue with a hint.
+   */
+  time_unit?: 's' | 'ms' | 'us' | 'ns'
+}
+
+/**
  * Joins messages with the latest message of a table that has the same key. Table messages (those of `source`, or those for which `table` is true) update the table and are not passed on. The table is part of the checkpoint of their lanes. If both sides are on one lane (one partition), the result depends only on their order. Otherwise all lanes of this process share the table, and a message is joined with its current content; then run only one process per pipeline, because a second one sees only its own partitions of the table.
  */
 export interface JoinLatestConfig {

@@ -211,12 +211,30 @@ function through(step: FlowStep, before: Variants, typeOf: (text: string, record
   if (step.config === undefined) return PASSES.has(step.type) && !step.foreign ? before : each(() => ANY)
   // Records for which the condition is false pass unchanged.
   const orBefore = (made: RecordType, type: RecordType): RecordType => (step.when === undefined || made === type ? made : union(made, type))
+  if (step.type === 'join' && !step.foreign) return paired(step, before, orBefore)
   if (step.type === 'join_latest' && !step.foreign) return joined(step, before, typeOf, orBefore)
   return each(type => {
     const declared = declaredType(step, type)
     const made = declared ?? (step.foreign ? ANY : (transformType(step.type, step.config, type, typeOf) ?? type))
     return orBefore(made, type)
   })
+}
+
+/** Pairs of records of two sources; records of others pass. */
+function paired(
+  { config: { left, right, type } }: FlowStep,
+  before: Variants,
+  orBefore: (made: RecordType, type: RecordType) => RecordType,
+): Variants {
+  const one = (side: string, names: readonly string[]): RecordType => {
+    const own = (left === undefined ? merged(before) : before.get(side)) ?? ANY
+    return names.includes(type) ? union(own, { kind: 'scalar', of: ['null'] }) : own
+  }
+  const pair = objectOf([
+    ['left', one(left, ['right', 'outer'])],
+    ['right', one(right, ['left', 'outer'])],
+  ])
+  return new Map([...before].map(([name, own]) => [name, left === undefined || name === left || name === right ? orBefore(pair, own) : own]))
 }
 
 /** The records of the table end here; the others get a field with one of them. */

@@ -77,6 +77,8 @@ function special(kind: string, type: string, config: Config, input: RecordType, 
     const list = typeAt(input, config.field.split('.'))
     return of('key', list.kind === 'list' ? list.items : { kind: 'any' })
   }
+  // The two sides have records of their own.
+  if (type === 'join') return uses.filter(use => use.path[0] === 'left_when' || use.path[0] === 'time')
   // The table has records of its own.
   if (type === 'join_latest') return uses.filter(use => use.path[0] === 'key' || use.path[0] === 'table')
   if (kind === 'sink' && type === 'postgres' && Array.isArray(config.columns)) return [...uses, ...names('columns')]
