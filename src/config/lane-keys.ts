@@ -90,7 +90,8 @@ const isWithin = (parts: readonly string[], of: readonly string[]): boolean => p
 function judge(sources: Wiring['sources'], step: Step, grouping: Parts): Pick<LaneKeyFinding, 'verdict' | 'reason'> | undefined {
   const { left, right } = (step.type === 'join' && !step.foreign ? step.config : {}) as { left?: string; right?: string }
   // They may be kept together by key, but each is on lanes of its own.
-  if (left !== undefined) return { verdict: 'spread', reason: `the records of ${left} and ${right} are on separate lanes, and would never meet` }
+  if (left !== undefined)
+    return { verdict: 'spread', reason: `the records of ${left} and ${right} are on separate lanes, and would never meet` }
   // A condition may select the records of one source.
   if (sources.length > 1 && step.when === undefined && step.branch === undefined) {
     if (grouping?.length === 0)

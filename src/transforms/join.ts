@@ -45,7 +45,10 @@ export default defineTransform<JoinConfig>({
 function validateConfig({ left, right, left_when, within, type, on_unmatched }: JoinConfig): ConfigProblem[] {
   const problems: ConfigProblem[] = []
   if (left_when === undefined && (left === undefined || right === undefined))
-    problems.push({ path: [], message: 'needs the names of two sources (left and right), or a condition for the records of one (left_when)' })
+    problems.push({
+      path: [],
+      message: 'needs the names of two sources (left and right), or a condition for the records of one (left_when)',
+    })
   if (left_when !== undefined && (left !== undefined || right !== undefined))
     problems.push({ path: ['left_when'], message: 'write left and right, or left_when, not both' })
   if (left !== undefined && left === right)
@@ -71,13 +74,15 @@ function create(config: JoinConfig, ctx: TransformContext): Transform {
   const keys = [keyReader(config.key ?? 'meta.key'), keyReader(config.right_key ?? config.key ?? 'meta.key')]
   /** Whether records of the side are emitted without a match. */
   const emits = [type === 'left' || type === 'outer', type === 'right' || type === 'outer']
-  const pair = (side: Side, own: unknown, other: unknown): object => (side === 0 ? { left: own, right: other } : { left: other, right: own })
+  const pair = (side: Side, own: unknown, other: unknown): object =>
+    side === 0 ? { left: own, right: other } : { left: other, right: own }
 
   const giveUp = ({ side, key, time, id, message }: Held, out: Output): void => {
     unmatched.inc()
     if (emits[side]) out.emit(results.name(new Message(pair(side, message.value, null), key, time), key, time, time, id))
     else if (on_unmatched === 'port') out.emitTo('unmatched', message)
-    else if (on_unmatched === 'dlq') out.fail(message, new DataError(`no record of the ${side === 0 ? 'right' : 'left'} side matches ${show(key)}`))
+    else if (on_unmatched === 'dlq')
+      out.fail(message, new DataError(`no record of the ${side === 0 ? 'right' : 'left'} side matches ${show(key)}`))
   }
   const expire = (out: Output): void => {
     for (const one of held.take(clock.watermark)) if (!one.matched) giveUp(one, out)

@@ -34,9 +34,15 @@ delivery: exactly_once
     const delay = (i: number): number => (i % 7 === 0 ? 10_001 : (i * 37) % 10_000)
     const send = async (from: number, to: number): Promise<void> => {
       const part = all.slice(from, to)
-      await backend.produce(orders, part.map(i => at(`o${i}`, i * 1000, i % 2)))
+      await backend.produce(
+        orders,
+        part.map(i => at(`o${i}`, i * 1000, i % 2)),
+      )
       const paid = part.filter(isPaid).map(i => at(`o${i}`, i * 1000 + delay(i), (i >> 1) % 2))
-      await backend.produce(payments, paid.toSorted((a, b) => Number(a.key) - Number(b.key)))
+      await backend.produce(
+        payments,
+        paid.toSorted((a, b) => Number(a.key) - Number(b.key)),
+      )
     }
     await send(0, ORDERS / 2)
     const runner = start()
@@ -44,7 +50,11 @@ delivery: exactly_once
     runner.kill('SIGKILL')
     await runner.exited
     await send(ORDERS / 2, ORDERS)
-    for (const topic of [orders, payments]) await backend.produce(topic, [0, 1].map(p => at(`end-${topic}-${p}`, ORDERS * 1000 + 60_000, p)))
+    for (const topic of [orders, payments])
+      await backend.produce(
+        topic,
+        [0, 1].map(p => at(`end-${topic}-${p}`, ORDERS * 1000 + 60_000, p)),
+      )
     const last = start()
     const meets = all.filter(i => isPaid(i) && i % 7 !== 0)
     await backend.waitFor(output, meets.length)

@@ -58,7 +58,14 @@ test('every pair within the time is emitted once, with the key and the later tim
 })
 
 test('records beyond max_records, without a key, and with a wrong condition are dead letters', async () => {
-  const made = await runTransform(join, config({ max_records: 1, left_when: 'l' }), [messagesOf([{ value: { l: true, k: 'a', ts: 1 } }, { value: { l: true, k: 'b', ts: 2 } }, { value: { l: false, k: {}, ts: 3 } }, { value: { l: 3, k: 'a', ts: 3 } }])])
+  const made = await runTransform(join, config({ max_records: 1, left_when: 'l' }), [
+    messagesOf([
+      { value: { l: true, k: 'a', ts: 1 } },
+      { value: { l: true, k: 'b', ts: 2 } },
+      { value: { l: false, k: {}, ts: 3 } },
+      { value: { l: 3, k: 'a', ts: 3 } },
+    ]),
+  ])
   expect(made.failures.map(f => f.error.message)).toEqual([
     '1 records of this lane wait for a match already (max_records)',
     "'k' gave {}, which is not a key",
@@ -95,10 +102,16 @@ const inputs = fc
 
 test('any records give the pairs of the reference model', async () => {
   await fc.assert(
-    fc.asyncProperty(inputs, fc.constantFrom('inner' as const, 'left' as const, 'right' as const, 'outer' as const), fc.nat(20), fc.integer({ min: 1, max: 15 }), async (list, type, allowed_lateness, within) => {
-      const c = config({ type, allowed_lateness, within })
-      expect((await run(c, list)).toSorted()).toEqual(expected(list, c))
-    }),
+    fc.asyncProperty(
+      inputs,
+      fc.constantFrom('inner' as const, 'left' as const, 'right' as const, 'outer' as const),
+      fc.nat(20),
+      fc.integer({ min: 1, max: 15 }),
+      async (list, type, allowed_lateness, within) => {
+        const c = config({ type, allowed_lateness, within })
+        expect((await run(c, list)).toSorted()).toEqual(expected(list, c))
+      },
+    ),
     { numRuns: 200 },
   )
 })
@@ -134,8 +147,18 @@ describe('two sources', () => {
     await pipeline.crash()
     await pipeline.send([order('b', 8), order('z', 60), payment('z', 61)])
     await pipeline.end()
-    const rows = (await pipeline.outputs('out')).map(({ key, value: { left, right } }) => [key, left.ts / 1000, right === null ? null : right.ts / 1000])
-    expect(rows.toSorted()).toEqual([['a', 1, 5], ['b', 2, 4], ['b', 8, 4], ['c', 3, null], ['z', 60, 61]])
+    const rows = (await pipeline.outputs('out')).map(({ key, value: { left, right } }) => [
+      key,
+      left.ts / 1000,
+      right === null ? null : right.ts / 1000,
+    ])
+    expect(rows.toSorted()).toEqual([
+      ['a', 1, 5],
+      ['b', 2, 4],
+      ['b', 8, 4],
+      ['c', 3, null],
+      ['z', 60, 61],
+    ])
     expect((await pipeline.outputs('unpaid')).map(o => o.value)).toEqual([{ order: 'x', ts: 6000 }])
     expect(await pipeline.deadLetters()).toEqual([])
   })
@@ -154,9 +177,15 @@ describe('two sources', () => {
   })
 
   test('the pair has the fields of both', async () => {
-    const source = (name: string) => `  - { name: ${name}, generate: { fields: { order: { value: a }, ts: { time: true }, ${name}_id: { value: 1 } } } }\n`
-    const text = FILE.replace(/sources:\n(.*\n){2}/, `sources:\n${source('orders')}${source('payments')}`).replace('sinks:', '  - map: { fields: { a: left.orders_id, b: left.payments_id } }\nsinks:')
+    const source = (name: string) =>
+      `  - { name: ${name}, generate: { fields: { order: { value: a }, ts: { time: true }, ${name}_id: { value: 1 } } } }\n`
+    const text = FILE.replace(/sources:\n(.*\n){2}/, `sources:\n${source('orders')}${source('payments')}`).replace(
+      'sinks:',
+      '  - map: { fields: { a: left.orders_id, b: left.payments_id } }\nsinks:',
+    )
     const { problems } = await loadText('t.yaml', text.replace('delivery: exactly_once\n', ''), { env: ENV })
-    expect(problems.filter(p => p.severity === 'error').map(p => `${p.code} ${p.message.split(';')[0]}`)).toEqual(['CONFIG_NO_FIELD left has no field payments_id'])
+    expect(problems.filter(p => p.severity === 'error').map(p => `${p.code} ${p.message.split(';')[0]}`)).toEqual([
+      'CONFIG_NO_FIELD left has no field payments_id',
+    ])
   })
 })

@@ -234,7 +234,9 @@ function paired(
     ['left', one(left, ['right', 'outer'])],
     ['right', one(right, ['left', 'outer'])],
   ])
-  return new Map([...before].map(([name, own]) => [name, left === undefined || name === left || name === right ? orBefore(pair, own) : own]))
+  return new Map(
+    [...before].map(([name, own]) => [name, left === undefined || name === left || name === right ? orBefore(pair, own) : own]),
+  )
 }
 
 /** The records of the table end here; the others get a field with one of them. */
