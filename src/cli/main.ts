@@ -19,6 +19,7 @@ const GROUPS: Record<string, Record<string, Load>> = {
     test: () => import('./test.ts'),
     types: () => import('./types.ts'),
     eval: () => import('./eval.ts'),
+    dev: () => import('./dev.ts'),
     fmt: () => import('./fmt.ts'),
     list: () => import('./list.ts'),
     schema: () => import('./schema.ts'),

@@ -1,0 +1,159 @@
+/** `runner dev`, without a terminal: rounds on save, samples, and nothing written without `--sinks`. */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { type Runner, runRunner, startRunner, tempDir } from '../support/runner.ts'
+
+const PIPELINE = `name: a
+sources: [{ stdin: {} }]
+transforms:
+  - filter: price > 5
+  - map: { fields: { id: id, double: price * 2 } }
+sinks: [{ file: { path: out.jsonl } }]
+dlq: { file: { path: dead.jsonl, envelope: true } }
+`
+const TESTS = `tests:
+  - name: one
+    steps: [{ input: [{ value: { id: 1, price: 7 } }] }]
+    expect: { outputs: [{ value: { id: 1, double: 14 } }] }
+`
+const SAMPLES = '{"id":1,"price":1.10}\n{"id":2,"price":7}\n{"id":3}\n'
+
+const events = (text: string): any[] =>
+  text
+    .trim()
+    .split('\n')
+    .map(line => JSON.parse(line))
+
+/** Starts `dev --json` and collects its events. */
+function developing(cwd: string, ...args: string[]): { runner: Runner; event: (pattern: RegExp) => Promise<any> } {
+  const runner = startRunner(['dev', 'a.yaml', '--json', ...args], { cwd, openStdin: true })
+  return { runner, event: async pattern => JSON.parse(await runner.line(pattern)) }
+}
+
+describe('--once', () => {
+  test('samples before and after each step', async () => {
+    const cwd = tempDir({ 'a.yaml': PIPELINE, 'a.test.yaml': TESTS, 's.jsonl': SAMPLES })
+    const { code, stdout } = await runRunner(['dev', 'a.yaml', '--once', '--input', 's.jsonl', '--json'], { cwd })
+    expect(code).toBe(0)
+    expect(events(stdout)).toEqual([
+      { event: 'valid', file: 'a.yaml', warnings: [] },
+      { event: 'tests', file: 'a.test.yaml', problems: [], passed: 1, failed: [] },
+      {
+        event: 'replay',
+        records: 3,
+        steps: [
+          { step: 'filter', in: 3, out: 1, before: [{ id: 1, price: 1.1 }, { id: 2, price: 7 }, { id: 3 }], after: [{ id: 2, price: 7 }] },
+          { step: 'map', in: 1, out: 1, before: [{ id: 2, price: 7 }], after: [{ id: 2, double: 14 }] },
+        ],
+        sinks: [{ sink: 'file', count: 1, samples: [{ id: 2, double: 14 }] }],
+        dead: [{ step: 'filter', message: expect.stringContaining('price'), value: { id: 3 } }],
+      },
+    ])
+    // Numbers keep their digits.
+    expect(stdout).toContain('{"id":1,"price":1.10}')
+    expect(existsSync(join(cwd, 'out.jsonl')) || existsSync(join(cwd, 'dead.jsonl'))).toBe(false)
+  })
+
+  test('the same for people', async () => {
+    const cwd = tempDir({ 'a.yaml': PIPELINE, 's.jsonl': SAMPLES })
+    const { code, stdout } = await runRunner(['dev', 'a.yaml', '--once', '--input', 's.jsonl', '--last', '2'], { cwd })
+    expect(code).toBe(0)
+    expect(stdout).toContain('2 records through 2 steps, without earlier state')
+    expect(stdout).toMatch(/filter +2 → 1\n +- \{"id":2,"price":7\}\n +- \{"id":3\}\n +\+ \{"id":2,"price":7\}/)
+  })
+
+  test.each([
+    ['an invalid file', { 'a.yaml': PIPELINE.replace('price > 5', 'price >') }, 2],
+    ['an invalid test', { 'a.yaml': PIPELINE, 'a.test.yaml': 'test: 1' }, 2],
+    ['a test that fails', { 'a.yaml': PIPELINE, 'a.test.yaml': TESTS.replace('14', '15') }, 4],
+    ['no file', {}, 3],
+    ['a file that is not JSON', { 'a.yaml': PIPELINE, 's.jsonl': '{' }, 2],
+  ])('%s', async (_, files, code) => {
+    const result = await runRunner(['dev', 'a.yaml', '--once', '--input', 's.jsonl'], { cwd: tempDir({ 's.jsonl': SAMPLES, ...files }) })
+    expect(result).toMatchObject({ code })
+    expect(result.stderr).not.toContain('    at ')
+  })
+
+  test('a topic is read without its group, from the newest records; with --sinks it is a run', async () => {
+    const cwd = tempDir({
+      'fill.yaml': 'name: fill\nsources: [{ stdin: {} }]\nsinks: [{ kafka: { topic: t } }]\n',
+      'a.yaml':
+        'name: a\nsources: [{ kafka: { topics: [t], group: g } }]\ntransforms: [{ filter: id > 3 }]\nsinks: [{ file: { path: out.jsonl } }]\n',
+    })
+    const env = { KAFKA_BROKERS: undefined, RUNNER_STATE_DIR: undefined }
+    await runRunner(['run', 'fill.yaml'], { cwd, env, stdin: '{"id":1}\n{"id":2}\n{"id":3}\n{"id":4}\n{"id":5}\n' })
+    const dry = await runRunner(['dev', 'a.yaml', '--once', '--last', '3', '--json'], { cwd, env })
+    expect(events(dry.stdout).at(-1)).toMatchObject({ event: 'replay', records: 3, steps: [{ in: 3, out: 2 }] })
+    expect(existsSync(join(cwd, 'out.jsonl'))).toBe(false)
+    const real = await runRunner(['dev', 'a.yaml', '--once', '--sinks', '--json'], { cwd, env })
+    expect(events(real.stdout).at(-1)).toMatchObject({ event: 'replay', records: 5 })
+    expect(readFileSync(join(cwd, 'out.jsonl'), 'utf8')).toBe('{"id":4}\n{"id":5}\n')
+    // Its position is committed.
+    const again = await runRunner(['dev', 'a.yaml', '--once', '--sinks', '--json'], { cwd, env })
+    expect(events(again.stdout).map(e => e.event)).toEqual(['valid', 'started'])
+  })
+})
+
+describe('on save', () => {
+  test('an invalid edit leaves the last valid version; a valid one replays the records', async () => {
+    const cwd = tempDir({ 'a.yaml': PIPELINE, 'a.test.yaml': TESTS })
+    const { runner, event } = developing(cwd)
+    await event(/"event":"waiting"/)
+    runner.input.write(SAMPLES)
+    expect(await event(/"event":"replay"/)).toMatchObject({ records: 3, sinks: [{ samples: [{ id: 2, double: 14 }] }] })
+
+    writeFileSync(join(cwd, 'a.yaml'), PIPELINE.replace('price > 5', 'prce >'))
+    expect(await event(/"event":"invalid"/)).toMatchObject({ last_valid_version_runs: true, problems: [{ line: 4 }] })
+    // The last valid version still has its input.
+    runner.input.write('{"id":4,"price":9}\n')
+    expect(await event(/"records":4/)).toMatchObject({
+      sinks: [
+        {
+          samples: [
+            { id: 2, double: 14 },
+            { id: 4, double: 18 },
+          ],
+        },
+      ],
+    })
+
+    writeFileSync(join(cwd, 'a.yaml'), PIPELINE.replace('price * 2', 'price * 3'))
+    expect(await event(/"failed":\["one"\]/)).toMatchObject({ passed: 0 })
+    expect(await event(/"double":21/)).toMatchObject({ event: 'replay', records: 4 })
+    // A save of the tests is a round, too.
+    writeFileSync(join(cwd, 'a.test.yaml'), TESTS.replace('14', '21'))
+    await event(/"passed":1,"failed":\[\]\}$/)
+    expect(existsSync(join(cwd, 'out.jsonl'))).toBe(false)
+    runner.kill('SIGTERM')
+    await runner.exit(0)
+  })
+
+  test('with --sinks, each valid version writes', async () => {
+    const cwd = tempDir({ 'a.yaml': PIPELINE })
+    const { runner, event } = developing(cwd, '--sinks')
+    await event(/"event":"waiting"/)
+    runner.input.write('{"id":1,"price":6}\n')
+    await event(/"event":"replay"/)
+    await expect
+      .poll(() => existsSync(join(cwd, 'out.jsonl')) && readFileSync(join(cwd, 'out.jsonl'), 'utf8'), { timeout: 20_000 })
+      .toBe('{"id":1,"double":12}\n')
+    writeFileSync(join(cwd, 'a.yaml'), '[')
+    await event(/"event":"invalid"/)
+    runner.input.write('{"id":2,"price":7}\n')
+    await expect.poll(() => readFileSync(join(cwd, 'out.jsonl'), 'utf8'), { timeout: 20_000 }).toContain('{"id":2,"double":14}\n')
+    runner.kill('SIGINT')
+    await runner.exit(0)
+  })
+
+  test('an invalid file at the start waits for a valid one', async () => {
+    const cwd = tempDir({ 'a.yaml': 'name: a', 's.jsonl': SAMPLES })
+    const { runner, event } = developing(cwd, '--input', 's.jsonl')
+    expect(await event(/"event":"invalid"/)).toMatchObject({ last_valid_version_runs: false })
+    await event(/"event":"waiting"/)
+    writeFileSync(join(cwd, 'a.yaml'), PIPELINE)
+    expect(await event(/"event":"replay"/)).toMatchObject({ records: 3 })
+    runner.kill('SIGTERM')
+    await runner.exit(0)
+  })
+})
