@@ -1,5 +1,6 @@
 /** `runner fmt FILE...`: one form of pipeline files, tests and catalogs. */
 import type { Command } from 'commander'
+import type { Problem } from '../config/model.ts'
 import { EnvironmentError } from '../contract/plugin.ts'
 import { EXIT } from '../kit/exit-codes.ts'
 import { replaceFile } from '../kit/replace-file.ts'
@@ -14,8 +15,10 @@ interface FmtFlags {
 
 interface Outcome {
   readonly file: string
-  readonly status: 'formatted' | 'unchanged' | 'refused'
+  readonly status: 'formatted' | 'unchanged' | 'refused' | 'invalid'
   readonly reason?: string
+  /** Of an invalid file. */
+  readonly problems?: readonly Problem[]
 }
 
 export function register(program: Command): void {
@@ -51,14 +54,17 @@ export async function fmt(paths: readonly string[], { check = false, json = fals
     import('./fmt/format.ts'),
   ])
   const outcomes: Outcome[] = []
-  const invalid = []
+  const invalid: Problem[] = []
   for (const file of await findFiles(paths)) {
     const problems = new Problems()
     const text = await readText(file, problems)
     if (text !== undefined) parseText(new SourceText(file, text), problems)
     const found = problems.list().filter(p => p.severity === 'error')
     invalid.push(...found)
-    if (text === undefined || found.length > 0) continue
+    if (text === undefined || found.length > 0) {
+      outcomes.push({ file, status: 'invalid', problems: found })
+      continue
+    }
     try {
       const formatted = format.formatYaml(text)
       const isInput = file === STANDARD_INPUT

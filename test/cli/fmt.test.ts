@@ -107,6 +107,10 @@ describe('command', () => {
       },
     ])
     expect(await run([c], { json: true })).toEqual({ code: 2, out: expect.stringContaining('"ok": false') })
+    // Each file has its outcome, an invalid one too.
+    expect((await run([a, c], { json: true })).out).toMatch(
+      /"status": "unchanged"[^]*"status": "invalid",\s+"problems": \[\s+\{[^]*"line": \d/,
+    )
     const wrong = await run([c, join(dir, 'none.yaml')])
     expect(wrong).toEqual({ code: 3, out: expect.stringContaining(`${c}:`) })
   })

@@ -1,7 +1,9 @@
 /** `runner new`: what it creates validates, and its test passes. */
+import { spawn } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { beforeAll, afterAll, describe, expect, test, vi } from 'vitest'
+import { fileURLToPath } from 'node:url'
+import { beforeAll, afterAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import '../../src/built-in.ts'
 import { type Ask, create } from '../../src/cli/new.ts'
 import { SINKS, SOURCES, TRANSFORMS } from '../../src/cli/new/steps.ts'
@@ -109,6 +111,27 @@ describe('files', () => {
       expect.stringContaining('stdout'),
     ])
     expect(readFileSync(file, 'utf8')).toContain('description: stdin → filter → map → stdout')
+  })
+
+  test.skipIf(process.platform !== 'linux')('on a terminal, it asks again after a wrong answer', async () => {
+    const cwd = tempDir()
+    const bin = fileURLToPath(new URL('../../bin/runner.js', import.meta.url))
+    const terminal = spawn('script', ['-qefc', `${process.execPath} ${bin} new`, '/dev/null'], { cwd, stdio: ['pipe', 'pipe', 'ignore'] })
+    onTestFinished(() => void terminal.kill())
+    let screen = ''
+    terminal.stdout.on('data', chunk => (screen += String(chunk)))
+    for (const [question, answer] of [
+      ['file [pipeline.yaml]: ', ''],
+      ['[kafka]: ', 'nosuch'],
+      ['write one of', 'stdin'],
+      ['transforms, separated by /', 'filter'],
+      ['[stdout]: ', ''],
+    ]) {
+      await expect.poll(() => screen, { timeout: 20_000 }).toContain(question)
+      terminal.stdin.write(`${answer}\r`)
+    }
+    const code = await new Promise(done => terminal.on('exit', done))
+    expect({ code, files: readdirSync(cwd).sort() }).toEqual({ code: 0, files: ['pipeline.test.yaml', 'pipeline.yaml'] })
   })
 
   test('a plugin, in the working directory', async () => {

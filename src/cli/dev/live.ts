@@ -79,6 +79,7 @@ export async function runLive(pipeline: Pipeline, { sinks, recent, untilIdle, on
       }
     : {
         ...pipeline,
+        sources: pipeline.sources.map(source => newest(source, recent.max)),
         transforms: [watcher],
         links: undefined,
         endpoints: [],

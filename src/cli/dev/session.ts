@@ -4,6 +4,7 @@ import { existsSync, readFileSync, watch } from 'node:fs'
 import { basename, dirname, resolve } from 'node:path'
 import { loadPipeline } from '../../config/load.ts'
 import type { Pipeline } from '../../config/model.ts'
+import { isReplayable } from '../../config/traits.ts'
 import { encodeJson, EnvironmentError, PipelineError } from '../../contract/plugin.ts'
 import { EXIT } from '../../kit/exit-codes.ts'
 import { findTests } from '../../testing/find.ts'
@@ -161,11 +162,12 @@ class Session {
       this.running = ''
       return this.report.failed(error.message)
     }
+    const lost = pipeline.sources.filter(s => !isReplayable(s)).map(s => s.name)
     this.report.state(
       'started',
       sinks
         ? `${pipeline.name} runs: it writes to its sinks and commits positions`
-        : `reads samples from ${pipeline.sources.map(s => s.name).join(', ')}: nothing is written, and no position is committed`,
+        : `reads samples from ${pipeline.sources.map(s => s.name).join(', ')}: nothing is written, and no position is committed${lost.length > 0 ? `; records that ${lost.join(', ')} receives now are not kept` : ''}`,
       { sinks },
     )
     const { live } = this

@@ -42,7 +42,7 @@ export function tapped(pipeline: Pipeline, max: number): { readonly pipeline: Pi
   return { pipeline: { ...pipeline, transforms, ...(links && { links }) }, places }
 }
 
-/** The value as JSON; bytes that are no value as text. */
+/** The value as JSON; bytes that cannot be decoded, as text. */
 export function textOf(message: Message): string {
   try {
     return encodeJson(message.value)
