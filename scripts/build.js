@@ -87,6 +87,7 @@ async function bundle() {
     } else rmSync(path)
   }
   for (const path of files('.map')) rmSync(path)
+  await minifyRare(chunks, transform)
   const typed = new Set(files('.d.ts').flatMap(importsOf))
   for (const path of files('.json')) if (!typed.has(path)) rmSync(path)
   removeEmptyFolders(dist)
@@ -96,6 +97,19 @@ async function bundle() {
   }
   await vendor(build)
   removeEmptyFolders(dist)
+}
+
+/** The translator of `new --from` is a large chunk that few commands load: it is minified, without a map. */
+async function minifyRare(chunks, transform) {
+  for (const chunk of chunks) {
+    if (!/[\\/]from-\w+\.js$/.test(chunk[0])) continue
+    const code = chunk[1].replace(/\n\/\/# sourceMappingURL=.*\n?$/, '\n')
+    chunk[1] = (await transform(code, { minify: true, treeShaking: true, format: 'esm' })).code
+    chunks.splice(
+      chunks.findIndex(([path]) => path === `${chunk[0]}.map`),
+      1,
+    )
+  }
 }
 
 function vendored(name) {

@@ -26,7 +26,8 @@ export async function reportProblems(problems: readonly Problem[]): Promise<numb
   return problems.some(p => p.code === 'CONFIG_READ') ? EXIT.environment : EXIT.config
 }
 
-async function printProblems(problems: readonly Problem[]): Promise<void> {
+/** On standard error. */
+export async function printProblems(problems: readonly Problem[]): Promise<void> {
   const { formatText } = await import('../config/format.ts')
   process.stderr.write(formatText(problems, { color: colors(process.stderr), width: widthOf(process.stderr) }))
 }

@@ -53,9 +53,8 @@ function overview(program: Command, help: Help): string {
       (name, i) => `${paint('bold', (i === 0 ? group : '').padEnd(8))}${paint('accent', name.padEnd(10))} ${described.get(name)}`,
     ),
   )
-  return `Usage: runner COMMAND [options]   run streaming pipelines defined in YAML files
+  return `Usage: runner COMMAND [options]   more: runner COMMAND --help, runner --version
 ${lines.join('\n')}
-runner COMMAND --help shows its options, runner --version prints the version
 `
 }
 

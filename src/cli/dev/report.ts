@@ -1,17 +1,17 @@
 /** What `runner dev` prints: lines for people, or one JSON object per event. */
-import { formatText } from '../../config/format.ts'
 import type { Problem } from '../../config/model.ts'
 import { fit } from '../../kit/text/columns.ts'
 import { safeJson } from '../../kit/text/printable.ts'
 import { failureText, type Paint, testLine } from '../../testing/report.ts'
 import type { FileResult } from '../../testing/engine.ts'
-import { colors, outcomeLine, paint, print, printError, widthOf } from '../output.ts'
+import { printProblems } from '../load.ts'
+import { outcomeLine, paint, print, printError, widthOf } from '../output.ts'
 import type { Trace } from './replay.ts'
 
 export interface DevReport {
-  invalid(problems: readonly Problem[], hasValid: boolean): void
-  valid(file: string, warnings: readonly Problem[]): void
-  tests(result: FileResult): void
+  invalid(problems: readonly Problem[], hasValid: boolean): Promise<void>
+  valid(file: string, warnings: readonly Problem[]): Promise<void>
+  tests(result: FileResult): Promise<void>
   trace(trace: Trace): void
   /** How the pipeline runs now. */
   state(event: string, text: string, details?: Readonly<Record<string, unknown>>): void
@@ -19,9 +19,9 @@ export interface DevReport {
 }
 
 export const jsonReport: DevReport = {
-  invalid: (problems, hasValid) => line({ event: 'invalid', last_valid_version_runs: hasValid, problems }),
-  valid: (file, warnings) => line({ event: 'valid', file, warnings }),
-  tests: ({ file, problems, results }) =>
+  invalid: async (problems, hasValid) => line({ event: 'invalid', last_valid_version_runs: hasValid, problems }),
+  valid: async (file, warnings) => line({ event: 'valid', file, warnings }),
+  tests: async ({ file, problems, results }) =>
     line({
       event: 'tests',
       file,
@@ -61,16 +61,16 @@ const plain: Paint = (style, text) => paint(style === 'good' ? 'accent' : style,
 const shown = (json: string): string => fit(safeJson(json), Math.max(40, (widthOf() ?? 120) - 8))
 
 export const textReport: DevReport = {
-  invalid(problems, hasValid) {
-    process.stderr.write(formatText(problems, { color: colors(process.stderr), width: widthOf(process.stderr) }))
+  async invalid(problems, hasValid) {
+    await printProblems(problems)
     print(outcomeLine('failed', `invalid${hasValid ? ': the last valid version keeps running' : ''}; waiting for changes`))
   },
-  valid(file, warnings) {
-    if (warnings.length > 0) process.stderr.write(formatText(warnings, { color: colors(process.stderr), width: widthOf(process.stderr) }))
+  async valid(file, warnings) {
+    if (warnings.length > 0) await printProblems(warnings)
     print(outcomeLine('ok', `${file} is valid`))
   },
-  tests({ file, problems, results }) {
-    if (problems.length > 0) process.stderr.write(formatText(problems, { color: colors(process.stderr), width: widthOf(process.stderr) }))
+  async tests({ file, problems, results }) {
+    if (problems.length > 0) await printProblems(problems)
     const failed = results.filter(r => r.failures.length > 0)
     for (const result of failed) print(`${[testLine(result, plain), ...result.failures.map(f => failureText(f, plain))].join('\n')}\n`)
     print(

@@ -70,8 +70,6 @@ class Session {
     const stopped = new Promise<void>(done => {
       for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => done())
     })
-    await this.inTurn(() => this.round())
-    this.report.state('waiting', `waiting for changes of ${this.file}; Ctrl-C ends it`)
     let timer: NodeJS.Timeout | undefined
     const folders = new Set([this.file, ...this.tests()].map(path => resolve(dirname(path))))
     const watchers = [...folders].map(folder =>
@@ -80,6 +78,9 @@ class Session {
         timer = setTimeout(() => void this.inTurn(() => this.changed()), SETTLE)
       }),
     )
+    // After the watchers: a save during the first round counts, too.
+    await this.inTurn(() => this.round())
+    this.report.state('waiting', `waiting for changes of ${this.file}; Ctrl-C ends it`)
     await stopped
     clearTimeout(timer)
     for (const watcher of watchers) watcher.close()
@@ -120,11 +121,11 @@ class Session {
     this.seen = this.fingerprint()
     const { pipeline, problems } = await loadPipeline(this.file, { env: process.env, set: this.flags.set })
     if (!pipeline) {
-      this.report.invalid(problems, this.valid !== undefined)
+      await this.report.invalid(problems, this.valid !== undefined)
       return problems.some(p => p.code === 'CONFIG_READ') ? EXIT.environment : EXIT.config
     }
     this.valid = pipeline
-    this.report.valid(this.file, problems)
+    await this.report.valid(this.file, problems)
     const code = await this.runTests()
     await this.start(pipeline, untilIdle)
     if (untilIdle === undefined || !this.live) await this.trace()
@@ -139,7 +140,7 @@ class Session {
         restTimeout: 10_000,
         load: (file, { env, set }) => loadPipeline(file, { env, set: set.map(s => s.argument) }),
       })
-      this.report.tests(result)
+      await this.report.tests(result)
       if (result.problems.length > 0) code = EXIT.config
       else if (code === EXIT.ok && result.results.some(r => r.failures.length > 0)) code = EXIT.verdict
     }
