@@ -32,7 +32,7 @@ export interface Result {
 export interface QueryOptions {
   /** Parse it once per connection. */
   readonly prepare?: boolean
-  /** Read at most this many rows and one more. A server sends no more; PGlite, which is in this process, builds the whole result. */
+  /** Read at most this many rows, and at most `limits.input` bytes of them. */
   readonly maxRows?: number
 }
 

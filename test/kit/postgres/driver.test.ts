@@ -130,13 +130,13 @@ describe.each(Object.entries(places))('%s', (kind, place) => {
     expect(await driver.query(rows, [2], { maxRows: 3 })).toMatchObject({ rows: [{ n: 1 }, { n: 2 }], rowCount: 2, more: false })
   })
 
-  test.runIf(kind === 'server')('maxRows: a result without end is not waited for', async () => {
+  test('maxRows: a result without end is not waited for', async () => {
     const endless = 'with recursive r(n) as (select 1 union all select n + 1 from r) select n from r'
     const { rows, more } = await handle.driver.query(endless, [], { prepare: true, maxRows: 1_000 })
     expect([rows.length, more]).toEqual([1_001, true])
   })
 
-  test.runIf(kind === 'server')('rows of more bytes than limits.input are not kept, and the connection remains usable', async () => {
+  test('rows of more bytes than limits.input are not kept, and the connection remains usable', async () => {
     const release = useLimits({ input: 100_000 })
     try {
       await handle.driver.transaction(async tx => {
@@ -151,13 +151,17 @@ describe.each(Object.entries(places))('%s', (kind, place) => {
     }
   })
 
-  test.runIf(kind === 'server')('a result of 1 GB: memory stays below a ceiling', async () => {
+  test('a result of 1 GB: memory stays below a ceiling', async () => {
     const script = join(import.meta.dirname, 'large-result.ts')
-    const { stdout } = await promisify(execFile)(process.execPath, [script, dsn])
-    const { more, peak } = JSON.parse(stdout) as { more: unknown; peak: number }
+    // An embedded database is used by one process. Its creation takes more memory than the result.
+    const at = kind === 'server' ? dsn : `pglite:${join(dir, 'large')}`
+    if (kind === 'pglite') await (await connect(settings(at), log)).release()
+    const { stdout } = await promisify(execFile)(process.execPath, [script, at])
+    const { more, peak, result } = JSON.parse(stdout) as { more: unknown; peak: number; result: number }
     console.log(stdout.trim())
     expect(more).toBe('bytes')
-    expect(peak).toBeLessThan(400)
+    if (kind === 'server') expect(peak).toBeLessThan(400)
+    expect(result).toBeLessThan(700)
   })
 
   test('a transaction with a failed statement does not commit, even if its user ignored the error', async () => {

@@ -18,6 +18,7 @@ import {
 } from '../driver.ts'
 import { classify } from '../errors.ts'
 import { ARRAYS, decode, encode } from '../types.ts'
+import { boundedQuery } from './bounded-query.ts'
 import { reasonOf } from '../../system-error.ts'
 
 /** @throws {EnvironmentError} when PGlite is not installed, or another process has the database open. */
@@ -169,13 +170,14 @@ class PgliteDriver implements Driver {
 
   private async run(sql: string, params: readonly Param[], options?: QueryOptions): Promise<Result> {
     try {
+      if (options?.maxRows !== undefined) return await boundedQuery(this.db, sql, params, options.maxRows)
       const result = await this.db.query<Result['rows'][number]>(sql, params.map(encode))
       const { rowCount } = result as { rowCount?: number }
       return {
         rows: result.rows,
         rowCount: rowCount ?? result.affectedRows ?? 0,
         fields: result.fields.map(f => ({ name: f.name, type: f.dataTypeID })),
-        more: result.rows.length > (options?.maxRows ?? Number.POSITIVE_INFINITY),
+        more: false,
       }
     } catch (error) {
       throw classify(error, this.place)
