@@ -65,7 +65,12 @@ export async function boundedQuery(db: PGlite, sql: string, params: readonly Par
   }
   if (!db.isInTransaction()) await db.syncToFs()
   if (more === 'bytes') rows.length = 0
-  return { rows, rowCount: fields.length > 0 ? rows.length : changed, fields: fields.map(f => ({ name: f.name, type: f.dataTypeID })), more }
+  return {
+    rows,
+    rowCount: fields.length > 0 ? rows.length : changed,
+    fields: fields.map(f => ({ name: f.name, type: f.dataTypeID })),
+    more,
+  }
 }
 
 function toRow({ fields: values }: DataRow, fields: RowDescription['fields']): Row {
