@@ -466,8 +466,8 @@ export class Lane {
    */
   private assertOwned(): void {
     const holds = this.entry.source.holds?.(this.info.id)
-    // A source may report a lane as its own only when it is assigned.
-    this.leased ||= holds === true
+    // An external source may report a lane as its own only when it is assigned; built-in ones do so from the assignment on.
+    this.leased ||= holds === true || this.entry.step.foreign !== true
     if (this.status === 'dropped' || (this.leased && holds === false))
       throw new ConnectionError(`lane ${this.info.id} may belong to another instance: this one could not renew its ownership in time`)
   }

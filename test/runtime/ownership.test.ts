@@ -92,3 +92,19 @@ describe('frozen between the claim and the comparison with the origin', () => {
     await expect(ended).resolves.toBeUndefined()
   })
 })
+
+test('frozen between the assignment and the claim: the lane is not claimed until the lease is renewed', async () => {
+  const { log, lease, claims, run, pass } = scene(true, () => ({ id: 'topic-1', start: 0, initial: 0, lanes: 1 }))
+  log.checkpoints.set('a', { position: 3, state: new Map() })
+  lease.holds = false
+  const ended = run.run()
+  await pass(2000)
+  // A claim would fence the new owner, and start the lane over.
+  expect([claims(), log.checkpoints.get('a')!.position]).toEqual([0, 3])
+  lease.lose()
+  await pass(2000)
+  run.stop()
+  await pass(2000)
+  await ended
+  expect([claims(), log.checkpoints.get('a')!.position]).toEqual([0, 3])
+})

@@ -32,14 +32,26 @@ export const connectionOf = ({ dsn }: Pick<GoogleSheetsSinkConfig, 'dsn'>): Conn
 const NAMESPACE = 0x53_48_45_54
 const LEASE = 20_000
 
-/**
- * Shows the database, while work goes on outside of it, that this process lives. `check` throws when the last sign is so old that the lock
- * may have another owner.
- */
-function holding(session: Session, lease: number): { check(): void; end(): void } {
+interface Holding {
+  /** @throws {RejectedPost} when the last sign is so old that the lock may have another owner */
+  check(): void
+  silent(): boolean
+  /** Rejects when the database has not answered for the time of the lease. */
+  readonly lost: Promise<never>
+  end(): void
+}
+
+/** Shows the database, while work goes on outside of it, that this process lives. */
+function holding(session: Session, lease: number): Holding {
+  const lost = Promise.withResolvers<never>()
+  lost.promise.catch(() => {})
   let shownAt = performance.now()
   let asking = false
+  const silent = (): boolean => performance.now() - shownAt >= 0.75 * lease
+  const error = (): Error =>
+    new RejectedPost('the database did not answer in time, or this process was frozen: the lock of the spreadsheet may be lost')
   const timer = setInterval(() => {
+    if (performance.now() - shownAt >= lease) lost.reject(error())
     if (asking) return
     asking = true
     const at = performance.now()
@@ -54,9 +66,10 @@ function holding(session: Session, lease: number): { check(): void; end(): void 
   }, lease / 5)
   return {
     check() {
-      if (performance.now() - shownAt < 0.75 * lease) return
-      throw new RejectedPost('the database did not answer in time, or this process was frozen: the lock of the spreadsheet may be lost')
+      if (silent()) throw error()
     },
+    silent,
+    lost: lost.promise,
     end: () => clearInterval(timer),
   }
 }
@@ -105,19 +118,33 @@ export class Posts {
   }
 
   private async locked<T>(spreadsheet: string, work: (claims: SheetClaims) => Promise<T>): Promise<T> {
-    const session = await this.connection()
+    const current = this.connection()
+    const session = await current
+    /** A connection that hangs would keep the next query waiting, too. */
+    const discard = (): void => {
+      if (this.session === current) this.session = undefined
+      void session.release().catch(() => {})
+    }
     const lock = [NAMESPACE, spreadsheet]
     // PGlite is in this process, and vanishes with it.
     const idle = (ms: number): string =>
-      isEmbedded(this.config.dsn) ? '' : `, (SELECT set_config(name, '${ms}', false) FROM pg_settings WHERE name = 'idle_session_timeout')`
-    await session.query(`SELECT pg_advisory_lock($1::int, hashtext($2))${idle(this.lease)}`, lock)
+      isEmbedded(this.config.dsn)
+        ? ''
+        : `, (SELECT set_config(name, '${ms}', false) FROM pg_settings WHERE name = 'idle_session_timeout')`
+    try {
+      await session.query(`SELECT pg_advisory_lock($1::int, hashtext($2))${idle(this.lease)}`, lock)
+    } catch (error) {
+      discard()
+      throw error
+    }
     const held = holding(session, this.lease)
     try {
-      return await work(new SheetClaims(session, this.table, spreadsheet, held.check))
+      return await Promise.race([work(new SheetClaims(session, this.table, spreadsheet, held.check)), held.lost])
     } finally {
       held.end()
       // The lock ends with its connection.
-      await session.query(`SELECT pg_advisory_unlock($1::int, hashtext($2))${idle(0)}`, lock).catch(() => {})
+      if (held.silent()) discard()
+      else await session.query(`SELECT pg_advisory_unlock($1::int, hashtext($2))${idle(0)}`, lock).catch(() => {})
     }
   }
 

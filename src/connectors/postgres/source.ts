@@ -52,6 +52,8 @@ class PostgresSource implements Source {
   /** When the last query that returned all remaining rows was sent: `clock.monotonic()`. */
   private emptyAt: number | undefined
   private seeks = 0
+  /** When the query in progress was sent: `clock.monotonic()`. */
+  private askedAt: number | undefined
 
   constructor(config: PostgresSourceConfig, ctx: SourceContext) {
     this.config = config
@@ -95,6 +97,8 @@ class PostgresSource implements Source {
   }
 
   healthy(): boolean | string {
+    // The database may respond on other connections.
+    if (this.askedAt !== undefined && this.ctx.clock.monotonic() - this.askedAt > SILENCE) return 'no answer to the query'
     return this.handle?.driver.healthy() ?? false
   }
 
@@ -112,7 +116,10 @@ class PostgresSource implements Source {
     const values: readonly Param[] = after ?? start ?? []
     const asked = this.ctx.clock.monotonic()
     // One more than needed: a batch must not end between rows with the same cursor.
-    const found = await this.handle.driver.query(this.sql(values.length === 0, limit + 1), values, { prepare: true })
+    this.askedAt = asked
+    const found = await this.handle.driver
+      .query(this.sql(values.length === 0, limit + 1), values, { prepare: true })
+      .finally(() => (this.askedAt = undefined))
     checkColumns(found.fields, this.ctx.step)
     const columns = [cursor].flat()
     const rows = whole(found, columns, limit)
@@ -140,6 +147,8 @@ class PostgresSource implements Source {
   }
 }
 
+/** A query without an answer for this long counts as a problem, ms, as a write of a sink does. */
+const SILENCE = 8_000
 const CURSOR = 'runner cursor '
 const TIME = 'runner time'
 

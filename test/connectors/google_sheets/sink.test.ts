@@ -257,25 +257,29 @@ test('columns must have names', () => {
   expect([0, 25, 26, 51, 52, 701, 702].map(columnName)).toEqual(['A', 'Z', 'AA', 'AZ', 'BA', 'ZZ', 'AAA'])
 })
 
-test('a writer whose connection of the lock hangs does not keep the spreadsheet from others, and notices that it may have lost it', {
-  timeout: 60_000,
-}, async () => {
+test('a writer whose connection of the lock hangs does not keep the spreadsheet from others, and notices that it may have lost it', { timeout: 60_000 }, async () => {
   const proxy = await startProxy(`127.0.0.1:${new URL(dsn).port}`)
   const through = new URL(dsn)
   through.port = String(proxy.port)
   const posts = new Posts(connectionOf({ dsn: through.href }), 'control.sheet_posts', fakeContext('sheets').log, 1_000)
+  const noticed = Promise.withResolvers<unknown>()
   try {
-    await posts
-      .exclusively('book-1', async claims => {
+    const held = posts.exclusively('book-1', async claims => {
+      claims.check()
+      proxy.stall()
+      // As another process takes it.
+      await sql(dsn, "SELECT pg_advisory_lock(1397245268, hashtext('book-1'))")
+      try {
         claims.check()
-        proxy.stall()
-        // As another process takes it.
-        await sql(dsn, "SELECT pg_advisory_lock(1397245268, hashtext('book-1'))")
-        expect(() => claims.check()).toThrow('the lock of the spreadsheet may be lost')
-        proxy.cut()
-      })
-      .catch(() => {})
-    expect.hasAssertions()
+        noticed.resolve(undefined)
+      } catch (error) {
+        noticed.resolve(error)
+      }
+    })
+    await expect(held).rejects.toThrow('the lock of the spreadsheet may be lost')
+    expect(await noticed.promise).toMatchObject({ message: expect.stringContaining('the lock of the spreadsheet may be lost') })
+    // On a new connection.
+    expect(await posts.exclusively('book-2', next => next.claim([{ tab: 'Pending', key: 'a' }]))).toMatchObject({ uncertain: [] })
   } finally {
     await posts.close()
     await proxy.stop()

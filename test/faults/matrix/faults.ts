@@ -26,7 +26,7 @@ export interface Fault {
   place?(): string
 }
 
-const SERVERS = { kafka: 'Kafka', postgres: 'PostgreSQL', redis: 'Redis', http: 'the HTTP service' } as const
+const SERVERS = { kafka: 'Kafka', postgres: 'PostgreSQL', redis: 'Redis', http: 'the HTTP service', feed: 'the WebSocket feed', client: 'the WebSocket client', sheets: 'Google Sheets' } as const
 const FAKETIME = ['/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1', '/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1'].find(
   existsSync,
 )
@@ -176,7 +176,8 @@ const server = (peer: PeerName): Fault[] => {
     },
     {
       name: `${SERVERS[peer]} accepts and does not answer for 12 s`,
-      touches,
+      // Seen from the runner, spreadsheets that do not answer are a half-open connection.
+      touches: pair => touches(pair) && peer !== 'sheets',
       async strike(scenes, peers) {
         const at = await peers.named(peer)
         await away(scenes, peer, async () => {
@@ -399,7 +400,7 @@ const DISK = 16 * 1024 * 1024
 const DISKS: Fault[] = [
   {
     name: 'the disk is full until the process ends or is not ready',
-    touches: pair => pair.sink === 'embedded' || pair.sink === 'file',
+    touches: pair => pair.sink === 'embedded' || pair.sink === 'file' || (pair.source === 'websocket' && pair.middle !== undefined),
     place() {
       const dir = tempDir()
       execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${DISK}`, 'tmpfs', dir])
@@ -452,13 +453,38 @@ const HTTP: Fault[] = [
   service('the HTTP service takes requests and breaks the connection for 2 s', 0, 2_000),
 ]
 
+const SHEETS: Fault[] = [
+  {
+    name: 'Google Sheets answers 503 and 429, and breaks connections, before or after it has written',
+    touches: talksTo('sheets'),
+    alone: true,
+    async strike(scenes, peers) {
+      const { server } = await peers.sheets()
+      server.faults.push(
+        { status: 503 },
+        { status: 503, applied: true },
+        { cut: true, applied: false },
+        { cut: true, applied: true },
+        { status: 429 },
+        { status: 500, applied: true },
+      )
+      await each(async () => {
+        await eventually(() => {
+          if (server.faults.length > 0) throw new Error(`${server.faults.length} of the faults have not happened yet`)
+        })
+      })(scenes)
+    },
+  },
+]
+
 export const FAULTS: readonly Fault[] = [
   ...PROCESS,
-  ...(['kafka', 'postgres', 'redis', 'http'] as const).flatMap(server),
+  ...(['kafka', 'postgres', 'redis', 'http', 'feed', 'client', 'sheets'] as const).flatMap(server),
   ...KAFKA,
   ...CLUSTER,
   ...LONE,
   ...POSTGRES,
   ...DISKS,
   ...HTTP,
+  ...SHEETS,
 ]

@@ -1,49 +1,25 @@
 /** The pairs of source and sink: how each is written in YAML, fed, and read by a client that is not ours. */
-import { execFile } from 'node:child_process'
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { promisify } from 'node:util'
 import { Redis } from 'ioredis'
 import pg from 'pg'
 import { schema } from '../../connectors/postgres/outbox/make.ts'
 import { type Backend, embeddedBackend, kafkaBackend } from '../../e2e/lib/backend.ts'
 import { createTopic } from '../../support/kafka.ts'
 import { type ConsumedRecord, consumeAll, produceFile } from '../../support/kcat.ts'
-import { tempDir } from '../../support/runner.ts'
+import { type Runner, tempDir } from '../../support/runner.ts'
 import { freePorts } from '../../support/servers/ports.ts'
 import { unique } from '../../support/unique.ts'
-import type { Peer, PeerName, Peers } from './peers.ts'
+import type { OpenSink, OpenSource, Place, Sink, Source, Written } from './ends.ts'
+import { FEEDS } from './feeds.ts'
+import { databaseOf, psql, redisCli, rows } from './look.ts'
+import type { PeerName, Peers } from './peers.ts'
+import { RECEIVERS } from './receivers.ts'
 import { copies, judgeLatest, judgeLog, KEYS, type Numbered, type Seen, type Verdict } from './records.ts'
 
-export type Delivery = 'exactly_once' | 'at_least_once'
-
-interface Place {
-  readonly peers: Peers
-  /** The runner's directory. */
-  readonly cwd: string
-  /** The pipeline's and the group's name; also part of topics, tables, keys. */
-  readonly name: string
-  readonly backends: Map<string, Backend>
-}
-
-/** One end of an open pair: its YAML, with the variables that it needs. */
-interface End {
-  readonly yaml: string
-  readonly env?: Record<string, string>
-  close?(): Promise<void>
-}
-interface OpenSource extends End {
-  /** In order; resolves when the records are safe. */
-  write(records: readonly Numbered[]): Promise<void>
-  /** Absent: the source has no pair with steps. */
-  put?(written: readonly Written[]): Promise<void>
-  /** What is in the source, by another client. */
-  fed?(): Promise<string[]>
-}
-interface OpenSink extends End {
-  read(): Promise<Seen[]>
-}
+/** `at_most_once`: what `explain` prints, not a setting. */
+export type Delivery = 'exactly_once' | 'at_least_once' | 'at_most_once'
 
 /** What is between the two: state that a lost or doubled record would show in. */
 interface Middle {
@@ -55,28 +31,8 @@ interface Middle {
   /** The records in an output, each as it was made. */
   unwrap(output: Record<string, unknown>): Numbered[]
 }
-interface Written {
-  readonly key: string
-  readonly value: object
-}
-
-interface Source {
-  readonly peer?: PeerName
-  /** Several processes can share it. */
-  readonly shared: boolean
-  open(place: Place): Promise<OpenSource>
-}
-interface Sink {
-  readonly peer?: PeerName
-  readonly latest?: boolean
-  /** It can't show a second write of the same record. */
-  readonly upserts?: boolean
-  open(place: Place): Promise<OpenSink>
-}
-
 const PARTITIONS = 4
 const json = (records: readonly Numbered[]): string[] => records.map(record => JSON.stringify(record))
-const lines = (text: string): string[] => text.split('\n').filter(line => line !== '')
 
 async function backendOf({ peers, cwd, backends }: Place, kind: 'kafka' | 'embedded'): Promise<Backend> {
   const made = backends.get(kind) ?? (kind === 'kafka' ? await kafkaBackend((await peers.kafka()).direct) : embeddedBackend(cwd))
@@ -215,6 +171,32 @@ const SOURCES = {
       }
     },
   },
+  ...FEEDS,
+  postgres: {
+    peer: 'postgres',
+    shared: false,
+    async open(place) {
+      const { dsn, through } = await databaseOf(place)
+      await psql(dsn, 'CREATE TABLE feed (id int PRIMARY KEY, key text, n int, sum text)')
+      return {
+        yaml: `postgres: { dsn: "${through}", table: feed, cursor: id, key: key, mode: poll, interval: 200ms }`,
+        async write(records) {
+          const client = new pg.Client({ connectionString: dsn })
+          await client.connect()
+          try {
+            await client.query('INSERT INTO feed SELECT * FROM unnest($1::int[], $2::text[], $3::int[], $4::text[])', [
+              records.map(r => r.id),
+              records.map(r => r.key),
+              records.map(r => r.n),
+              records.map(r => r.sum),
+            ])
+          } finally {
+            await client.end()
+          }
+        },
+      }
+    },
+  },
   file: {
     shared: false,
     async open() {
@@ -336,6 +318,7 @@ const SINKS = {
       }
     },
   },
+  ...RECEIVERS,
 } satisfies Record<string, Sink>
 
 const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
@@ -400,6 +383,10 @@ export interface OpenPair {
   write(records: readonly Numbered[]): Promise<void>
   read(): Promise<Seen[]>
   fed(): Promise<string[]>
+  /** Records that the promise of the pair leaves out, of those that are missing. */
+  missed(made: readonly Numbered[], seen: readonly Seen[]): Set<number>
+  /** The process reads what is written. */
+  readonly attach: ((runner: Runner) => void) | undefined
   close(): Promise<void>
 }
 
@@ -434,12 +421,12 @@ export class Pair {
 
   /** The servers that it touches. */
   get peers(): PeerName[] {
-    return [...new Set([this.from.peer, this.to.peer].filter(name => name !== undefined))]
+    return [...new Set([this.from.peer, this.to.peer, this.to.also].filter(name => name !== undefined))]
   }
 
   /** While this one is away, nothing can be fed. */
   get fedBy(): PeerName | undefined {
-    return this.from.peer
+    return this.from.goesOn === true ? undefined : this.from.peer
   }
 
   /** On three brokers. */
@@ -458,12 +445,12 @@ export class Pair {
   }
 
   get shared(): boolean {
-    return this.from.shared && this.sink !== 'file'
+    return this.from.shared && this.sink !== 'file' && this.to.single !== true
   }
 
   /** Records in each piece of the feed: the http sink sends them one by one. */
   get rate(): number {
-    return this.sink === 'http' ? 2 : 10
+    return this.sink === 'http' ? 2 : (this.to.rate ?? 10)
   }
 
   /** A second write of the same record leaves no trace in the sink. */
@@ -475,8 +462,11 @@ export class Pair {
     return this.to.latest === true
   }
 
-  judge(made: readonly Numbered[], seen: readonly Seen[], fed: readonly string[]): Verdict {
-    return this.latest ? judgeLatest(made, seen) : judgeLog(made, seen, copies(fed))
+  /** @param missed the promise of the pair leaves these out */
+  judge(made: readonly Numbered[], seen: readonly Seen[], fed: readonly string[], missed: ReadonlySet<number>): Verdict {
+    if (this.latest) return judgeLatest(made, seen)
+    const verdict = judgeLog(made, seen, copies(fed))
+    return { ...verdict, lost: verdict.lost - missed.size, missed: missed.size }
   }
 
   async open(peers: Peers, cwd: string): Promise<OpenPair> {
@@ -489,10 +479,12 @@ export class Pair {
       'sources:',
       `  - ${source.yaml}`,
       ...(middle?.source ? [`    ${middle.source}`] : []),
-      ...(middle ? ['transforms:', middle.transforms] : []),
+      ...(middle || source.steps ? ['transforms:'] : []),
+      ...(source.steps ? [source.steps] : []),
+      ...(middle ? [middle.transforms] : []),
       'sinks:',
       `  - ${sink.yaml}`,
-      `delivery: ${this.delivery}`,
+      `delivery: ${this.delivery === EO ? EO : ALO}`,
       'metrics: { port: "${PORT}" }',
       '',
     ]
@@ -503,7 +495,8 @@ export class Pair {
     return {
       yaml: yaml.join('\n'),
       env: { KAFKA_BROKERS: await kafka() },
-      write: records => (middle ? source.put!(middle.wrap(records)) : source.write(records)),
+      // A feed repeats nothing: its records go through the step as they are.
+      write: records => (middle && source.put ? source.put(middle.wrap(records)) : source.write(records)),
       async read() {
         const seen = await sink.read()
         if (!middle) return seen
@@ -513,6 +506,8 @@ export class Pair {
       },
       // Behind a step with state a copy in the source is not one that the sink may have.
       fed: async () => (middle ? [] : ((await source.fed?.()) ?? [])),
+      missed: (made, seen) => new Set([...(source.missed?.(made, seen) ?? []), ...(sink.missed?.(made, seen) ?? [])]),
+      attach: source.attach && (runner => source.attach!(runner)),
       async close() {
         await source.close?.()
         await sink.close?.()
@@ -524,6 +519,7 @@ export class Pair {
 
 const EO = 'exactly_once'
 const ALO = 'at_least_once'
+const AMO = 'at_most_once'
 export const PAIRS: readonly Pair[] = [
   new Pair('kafka', 'kafka', EO),
   new Pair('kafka_cluster', 'kafka_cluster', EO),
@@ -549,26 +545,12 @@ export const PAIRS: readonly Pair[] = [
   new Pair('http', 'postgres_upsert', ALO),
   new Pair('embedded', 'embedded', ALO),
   new Pair('file', 'file', ALO),
+  new Pair('postgres', 'postgres', EO),
+  new Pair('postgres', 'kafka', ALO),
+  new Pair('kafka', 'google_sheets', ALO),
+  new Pair('websocket', 'kafka', AMO),
+  new Pair('websocket', 'kafka', AMO, 'dedupe'),
+  new Pair('redis_pubsub', 'kafka', AMO),
+  new Pair('stdin', 'kafka', AMO),
+  new Pair('kafka', 'websocket_server', AMO),
 ]
-
-/** A database for the pair: its DSN, and the one that goes through the proxy. */
-async function databaseOf({ peers, name }: Place): Promise<{ dsn: string; through: string }> {
-  const peer = await peers.postgres()
-  const dsn = await peer.server.database(name)
-  const through = new URL(dsn)
-  through.port = String(peer.port)
-  return { dsn, through: through.href }
-}
-
-async function psql(dsn: string, text: string): Promise<string> {
-  const args = ['-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1', '-d', dsn, '-c', text]
-  return (await promisify(execFile)('psql', args, { maxBuffer: 256 * 1024 * 1024 })).stdout
-}
-
-const rows = async (dsn: string, select: string): Promise<Seen[]> =>
-  lines(await psql(dsn, `SELECT row_to_json(r) FROM (${select}) r`)).map(text => ({ text, key: '' }))
-
-async function redisCli(peer: Peer, args: readonly string[]): Promise<string> {
-  const { stdout } = await promisify(execFile)('redis-cli', ['-u', peer.direct, '--json', ...args], { maxBuffer: 256 * 1024 * 1024 })
-  return stdout
-}

@@ -8,8 +8,9 @@ import { type PostgresServer, startPostgres } from '../../support/servers/postgr
 import { startRedis } from '../../support/servers/redis.ts'
 import { startProxy, type TcpProxy } from '../../support/tcp-proxy.ts'
 import { type KafkaProxy, startKafkaProxy } from '../lib/kafka-proxy.ts'
+import { type ClientPeer, clientPeer, type FeedPeer, feedPeer, type SheetsPeer, sheetsPeer } from './web-peers.ts'
 
-export type PeerName = 'kafka' | 'postgres' | 'redis' | 'http'
+export type PeerName = 'kafka' | 'postgres' | 'redis' | 'http' | 'feed' | 'client' | 'sheets'
 export type KafkaLine = keyof typeof KAFKA_RELEASES
 
 export interface Peer {
@@ -73,6 +74,9 @@ export class Peers {
   postgres = (): Promise<PostgresPeer> => this.one('postgres', postgresPeer)
   redis = (): Promise<Peer> => this.one('redis', redisPeer)
   http = (): Promise<HttpPeer> => this.one('http', httpPeer)
+  feed = (): Promise<FeedPeer> => this.one('feed', feedPeer)
+  client = (): Promise<ClientPeer> => this.one('client', clientPeer)
+  sheets = (): Promise<SheetsPeer> => this.one('sheets', sheetsPeer)
 
   named(name: PeerName): Promise<Peer> {
     return this[name]()

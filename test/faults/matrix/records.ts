@@ -17,6 +17,8 @@ export interface Seen {
 }
 
 export interface Verdict {
+  /** Missing, and left out by the promise of the pair. */
+  missed?: number
   lost: number
   doubled: number
   disordered: number

@@ -40,6 +40,8 @@ export class Scene {
   readonly cwd: string
   readonly open: OpenPair
   recovered = Number.NaN
+  /** Missing records that the promise of the pair leaves out, at the last look. */
+  missed: ReadonlySet<number> = new Set()
   /** The first one: a process ended by itself, records did not arrive… */
   problem: unknown
 
@@ -72,19 +74,35 @@ export class Scene {
   /** The fault is over: how long until a record of each key arrives that is sent now. */
   async over(): Promise<void> {
     const start = performance.now()
-    const sent = await this.feed.once(KEYS)
-    await this.arrived(sent.map(r => r.id))
+    await this.flows()
     this.recovered = (performance.now() - start) / 1000
   }
 
+  /** Waits until a record of each key arrives. A source that cannot be read again gets new ones until it does. */
+  async flows(): Promise<void> {
+    const start = performance.now()
+    for (;;) {
+      const sent = await this.feed.once(KEYS)
+      await this.arrived(sent.map(r => r.id))
+      if (!sent.some(r => this.missed.has(r.id))) return
+      if (performance.now() - start > ARRIVAL) throw new Error(`records are still missed after ${ARRIVAL} ms`)
+      await sleep(PAUSE)
+    }
+  }
+
+  /** Waits until the records have arrived, or are of those that the promise of the pair leaves out. */
   async arrived(ids: readonly number[]): Promise<void> {
     const by = { interval: 250, timeout: ARRIVAL, by: this.fleet }
     await eventually(async () => {
-      const seen = (await this.open.read()).map(({ text }) => JSON.parse(text) as { id: number; key: string; n: number })
+      const read = await this.open.read()
+      const seen = read.map(({ text }) => JSON.parse(text) as { id: number; key: string; n: number })
+      this.missed = this.open.missed(this.feed.numbers.made, read)
       const newest = new Map(seen.map(r => [r.key, r.n]))
       const found = new Set(seen.map(r => Number(r.id)))
       const { made } = this.feed.numbers
-      const missing = ids.filter(id => (this.pair.latest ? (newest.get(made[id].key) ?? 0) < made[id].n : !found.has(id)))
+      const missing = ids.filter(id =>
+        this.pair.latest ? (newest.get(made[id].key) ?? 0) < made[id].n : !found.has(id) && !this.missed.has(id),
+      )
       if (missing.length > 0)
         throw new Error(`${missing.length} of ${ids.length} records have not arrived, among them ${missing.slice(0, 5).join(' ')}`)
     }, by)
@@ -176,7 +194,9 @@ export class Fleet implements Watched {
     const state = join(this.cwd, `state-${i}`)
     mkdirSync(state, { recursive: true })
     const env = { ...this.open.env, ...this.env, PORT: String(port), INSTANCE: String(i), RUNNER_STATE_DIR: state }
-    this.members[i] = { port, runner: startRunner(['run', 'pipeline.yaml', '--log-format', 'json'], { cwd: this.cwd, env }) }
+    const openStdin = this.open.attach !== undefined
+    this.members[i] = { port, runner: startRunner(['run', 'pipeline.yaml', '--log-format', 'json'], { cwd: this.cwd, env, openStdin }) }
+    this.open.attach?.(this.members[i].runner)
     this.log.push(this.members[i].runner)
     if (i === 0) this.watch.port = port
   }
@@ -323,7 +343,7 @@ export async function runRows(pairs: readonly Pair[], fault: Fault, peers: Peers
       await fault.prepare?.(scene)
       await scene.fleet.start()
       await scene.fleet.ready()
-      await scene.arrived((await scene.feed.once(KEYS)).map(r => r.id))
+      await scene.flows()
     })
     for (const { fleet, feed } of scenes) {
       fleet.watch.start()
@@ -347,12 +367,13 @@ export async function runRows(pairs: readonly Pair[], fault: Fault, peers: Peers
   }
 }
 
-async function account({ pair, peers, fleet, feed, open, recovered, problem }: Scene, fault: Fault): Promise<Result> {
+async function account(scene: Scene, fault: Fault): Promise<Result> {
+  const { pair, peers, fleet, feed, open, recovered, problem } = scene
   fleet.watch.stop()
   await feed.stop().catch(() => {})
   await fleet.terminate()
   const { made } = feed.numbers
-  const verdict = pair.judge(made, await open.read(), await open.fed())
+  const verdict = pair.judge(made, await open.read(), await open.fed(), scene.missed)
   return {
     pair,
     fault: fault.name,

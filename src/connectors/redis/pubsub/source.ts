@@ -108,7 +108,11 @@ export function pubsubSource(config: RedisSourceConfig, patterns: readonly strin
     },
 
     caughtUp: () => queue.size === 0,
-    healthy: () => subscription !== undefined && !gaps.open,
+    healthy() {
+      if (subscription === undefined || gaps.open) return false
+      // A subscription is silent without messages, too: the server is asked on the other connection.
+      return handle!.driver.healthy()
+    },
 
     async close() {
       await subscription?.close()
