@@ -104,7 +104,8 @@ test.skipIf(asked)('the page has each row of the matrix, and no other', () => {
 test.skipIf(asked)('each row has a result and keeps its guarantee, except those that the page lists with a reason', () => {
   const broken: string[] = notRun()
   for (const [heading, faults] of readPage()) {
-    for (const [fault, text] of faults) if (!keepsGuarantee(heading, text, comesLate(`${heading}: ${fault}`))) broken.push(`${heading}: ${fault}`)
+    for (const [fault, text] of faults)
+      if (!keepsGuarantee(heading, text, comesLate(`${heading}: ${fault}`))) broken.push(`${heading}: ${fault}`)
   }
   expect(broken.filter(name => !(name in KNOWN))).toEqual([])
   const titles = ROWS.map(title)

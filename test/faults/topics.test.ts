@@ -243,26 +243,29 @@ test('added partitions are picked up by running instances, and nothing is writte
 test.each([
   ['windows.yaml', 'exactly_once'],
   ['plain.yaml', 'exactly_once'],
-] as const)('%s, %s: another program sets the offset of the group back: the checkpoint decides, and one line says so', async (file, delivery) => {
-  const w = await world(file, delivery)
-  await w.feed(0, 25)
-  const results = file === 'plain.yaml' ? 25 : 2
-  await eventually(async () => expect(await w.out()).toHaveLength(results))
-  await eventually(async () => expect((await committed(w.name, w.IN)).get(0)).toBe(25))
-  w.runner.kill()
-  await w.runner.exit(0)
-  await withAdmin(admin => admin.setOffsets({ groupId: w.name, topic: w.IN, partitions: [{ partition: 0, offset: '3' }] }))
-  const again = start(file, { ...w, delivery })
-  await untilStatus(again, w.port, '/ready', 200)
-  await w.feed(25, 10)
-  await eventually(async () => expect(await w.out()).toHaveLength(file === 'plain.yaml' ? 35 : 3), { by: again })
-  again.kill()
-  await again.exit(0)
-  expect(linesWith(again, 'another program has set the offset of the group')).toBe(1)
-  const found = await w.out()
-  expect(new Set(found).size === found.length || file === 'windows.yaml').toBe(true)
-  if (file === 'windows.yaml') expect(found).toEqual([10, 10, 10])
-})
+] as const)(
+  '%s, %s: another program sets the offset of the group back: the checkpoint decides, and one line says so',
+  async (file, delivery) => {
+    const w = await world(file, delivery)
+    await w.feed(0, 25)
+    const results = file === 'plain.yaml' ? 25 : 2
+    await eventually(async () => expect(await w.out()).toHaveLength(results))
+    await eventually(async () => expect((await committed(w.name, w.IN)).get(0)).toBe(25))
+    w.runner.kill()
+    await w.runner.exit(0)
+    await withAdmin(admin => admin.setOffsets({ groupId: w.name, topic: w.IN, partitions: [{ partition: 0, offset: '3' }] }))
+    const again = start(file, { ...w, delivery })
+    await untilStatus(again, w.port, '/ready', 200)
+    await w.feed(25, 10)
+    await eventually(async () => expect(await w.out()).toHaveLength(file === 'plain.yaml' ? 35 : 3), { by: again })
+    again.kill()
+    await again.exit(0)
+    expect(linesWith(again, 'another program has set the offset of the group')).toBe(1)
+    const found = await w.out()
+    expect(new Set(found).size === found.length || file === 'windows.yaml').toBe(true)
+    if (file === 'windows.yaml') expect(found).toEqual([10, 10, 10])
+  },
+)
 
 /** The runner is frozen while records come and are deleted. The fetch that waits at the broker has the first five of them. */
 async function overtaken(w: World): Promise<void> {

@@ -238,7 +238,11 @@ function groupSource(world: World, process: Process, traits: SourceTraits, ctx: 
       world.call(process, 'broker', 'fetch', () =>
         wanted.map(({ lane, next }) => {
           const { start, records } = world.lanes.get(lane)!
-          return { start, whole: records, records: records.slice(Math.max(start, next), Math.max(start, next) + world.between(1, 2 * traits.maxBatch)) }
+          return {
+            start,
+            whole: records,
+            records: records.slice(Math.max(start, next), Math.max(start, next) + world.between(1, 2 * traits.maxBatch)),
+          }
         }),
       ),
       signal,

@@ -128,9 +128,7 @@ export class Posts {
     const lock = [NAMESPACE, spreadsheet]
     // PGlite is in this process, and vanishes with it.
     const idle = (ms: number): string =>
-      isEmbedded(this.config.dsn)
-        ? ''
-        : `, (SELECT set_config(name, '${ms}', false) FROM pg_settings WHERE name = 'idle_session_timeout')`
+      isEmbedded(this.config.dsn) ? '' : `, (SELECT set_config(name, '${ms}', false) FROM pg_settings WHERE name = 'idle_session_timeout')`
     try {
       await session.query(`SELECT pg_advisory_lock($1::int, hashtext($2))${idle(this.lease)}`, lock)
     } catch (error) {

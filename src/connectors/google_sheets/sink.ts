@@ -110,7 +110,11 @@ function postingSink(config: GoogleSheetsSinkConfig, ctx: Context): Sink {
     repeated.inc(keys.length - wanted.length)
     if (wanted.length === 0) return
     try {
-      await client!.append(spreadsheet, [{ tab: config.tab, header: config.columns, rows: wanted.map(k => rows.get(k.key)!.cells) }], claims.check)
+      await client!.append(
+        spreadsheet,
+        [{ tab: config.tab, header: config.columns, rows: wanted.map(k => rows.get(k.key)!.cells) }],
+        claims.check,
+      )
     } catch (error) {
       if (error instanceof RejectedPost || error instanceof DataError || error instanceof EnvironmentError) await claims.forget(wanted)
       throw error

@@ -257,7 +257,9 @@ test('columns must have names', () => {
   expect([0, 25, 26, 51, 52, 701, 702].map(columnName)).toEqual(['A', 'Z', 'AA', 'AZ', 'BA', 'ZZ', 'AAA'])
 })
 
-test('a writer whose connection of the lock hangs does not keep the spreadsheet from others, and notices that it may have lost it', { timeout: 60_000 }, async () => {
+test('a writer whose connection of the lock hangs does not keep the spreadsheet from others, and notices that it may have lost it', {
+  timeout: 60_000,
+}, async () => {
   const proxy = await startProxy(`127.0.0.1:${new URL(dsn).port}`)
   const through = new URL(dsn)
   through.port = String(proxy.port)

@@ -26,7 +26,15 @@ export interface Fault {
   place?(): string
 }
 
-const SERVERS = { kafka: 'Kafka', postgres: 'PostgreSQL', redis: 'Redis', http: 'the HTTP service', feed: 'the WebSocket feed', client: 'the WebSocket client', sheets: 'Google Sheets' } as const
+const SERVERS = {
+  kafka: 'Kafka',
+  postgres: 'PostgreSQL',
+  redis: 'Redis',
+  http: 'the HTTP service',
+  feed: 'the WebSocket feed',
+  client: 'the WebSocket client',
+  sheets: 'Google Sheets',
+} as const
 const FAKETIME = ['/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1', '/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1'].find(
   existsSync,
 )

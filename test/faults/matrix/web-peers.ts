@@ -120,7 +120,9 @@ export async function clientPeer(): Promise<ClientPeer> {
     const mine = (socket = new WebSocket(`ws://${proxy.address}/${path}`, { handshakeTimeout: SILENCE }))
     const silence = setTimeout(() => mine.terminate(), 2 * SILENCE)
     const alive = (): void => void silence.refresh()
-    mine.on('open', () => mine.send(JSON.stringify({ type: 'subscribe', ...(last === undefined ? { last: 1_000_000 } : { last_id: last }) })))
+    mine.on('open', () =>
+      mine.send(JSON.stringify({ type: 'subscribe', ...(last === undefined ? { last: 1_000_000 } : { last_id: last }) })),
+    )
     mine.on('ping', alive)
     mine.on('error', () => {})
     mine.on('message', (data: Buffer) => {
