@@ -11,7 +11,7 @@ export function readableConfig(step: Step): unknown {
   const walk = (value: unknown, schema: Schema | undefined, path: string): unknown => {
     // An unset secret is shown.
     if (secrets.has(path)) return value === undefined || value === null || value === '' ? value : MASK
-    if (typeof value === 'string') return step.hidden?.[path] ?? redact(maskUrl(value))
+    if (typeof value === 'string') return redact(maskUrl(step.hidden?.[path] ?? value))
     const schemas = views(schema, value, root)
     if (typeof value === 'number') return withUnit(value, schema, root)
     if (Array.isArray(value)) return value.map((item, i) => walk(item, itemSchema(schemas, i), join(path, String(i))))

@@ -3,7 +3,7 @@ import { Scalar, stringify } from 'yaml'
 import { literalParameters } from '../config/variables.ts'
 import { type MapNode, toExactValue, type TreeNode } from '../config/tree.ts'
 import { ExactNumber } from '../contract/plugin.ts'
-import { redact } from '../kit/text/secrets.ts'
+import { maskUrl, redact } from '../kit/text/secrets.ts'
 
 export const toYaml = (tree: MapNode): string => redact(stringify(plain(tree), { lineWidth: 0, flowCollectionPadding: true })).trimEnd()
 
@@ -16,5 +16,5 @@ function plain(node: TreeNode): unknown {
     scalar.source = value.text
     return scalar
   }
-  return typeof value === 'string' ? literalParameters(node, value) : value
+  return typeof value === 'string' ? maskUrl(literalParameters(node, value)) : value
 }

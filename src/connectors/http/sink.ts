@@ -10,6 +10,7 @@ import {
   type WriteContext,
 } from '../../contract/plugin.ts'
 import { Client } from './sink/client.ts'
+import { fetchMistake } from '../../kit/http/url.ts'
 import { checkHost } from './sink/check.ts'
 import { encode, parcels, positionsOf, type Parcel } from './sink/parcels.ts'
 import { fieldsIn, urlMaker } from './sink/url.ts'
@@ -48,6 +49,8 @@ function recognized({ idempotency_header, batch }: HttpSinkConfig): string {
 
 function validateConfig(c: HttpSinkConfig): ConfigProblem[] {
   const problems: ConfigProblem[] = validateTlsFiles(c)
+  const mistake = fetchMistake(c.url.replaceAll(/[{}]/g, '_'))
+  if (mistake !== undefined) problems.push({ path: ['url'], message: `${mistake}; set username and password, or bearer, for a login` })
   if (hasTls(c) && c.url.startsWith('http:'))
     problems.push({ path: ['url'], message: 'tls_* settings need https://', suggestion: c.url.replace('http:', 'https:') })
   if (c.bearer !== '' && c.username !== '') problems.push({ path: ['username'], message: 'set either bearer or username, not both' })

@@ -13,6 +13,7 @@ import {
 } from '../../contract/plugin.ts'
 import type { KafkaSourceConfig } from '../../generated/config-types.ts'
 import { type DriverHandle, shareDrivers } from '../../kit/share-drivers.ts'
+import { fetchMistake } from '../../kit/http/url.ts'
 import tlsKeys from '../../kit/keys/tls.schema.json' with { type: 'json' }
 import { validateTlsFiles, readTlsFiles } from '../../kit/keys/tls.ts'
 import { stateOwner } from '../../kit/state-owner.ts'
@@ -77,8 +78,9 @@ export function validateConnection(c: ConnectionConfig): ConfigProblem[] {
     } else if (c.sasl_oauth_token === '' && c.sasl_oauth_token_url === '') {
       add('sasl_mechanism', 'OAUTHBEARER needs sasl_oauth_token or sasl_oauth_token_url')
     }
-    if (c.sasl_oauth_token_url !== '' && !URL.canParse(c.sasl_oauth_token_url))
-      add('sasl_oauth_token_url', 'must be a URL, for example https://auth.example.com/token')
+    const mistake = c.sasl_oauth_token_url === '' ? undefined : fetchMistake(c.sasl_oauth_token_url)
+    if (mistake !== undefined)
+      add('sasl_oauth_token_url', `${mistake}, for example https://auth.example.com/token; set sasl_username and sasl_password for a login`)
   }
   return [...problems, ...validateTlsFiles(c)]
 }

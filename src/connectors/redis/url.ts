@@ -5,6 +5,7 @@ import tlsKeys from '../../kit/keys/tls.schema.json' with { type: 'json' }
 import { validateTlsFiles } from '../../kit/keys/tls.ts'
 import { type TlsAdvice, TLS_KEYS } from '../../kit/tls-failure.ts'
 import { withKeys } from '../../kit/keys/with-keys.ts'
+import { credentialsMistake } from '../../kit/text/secrets.ts'
 import { inStateDir } from '../../kit/state-dir.ts'
 import connection from './connection.schema.json' with { type: 'json' }
 
@@ -36,6 +37,8 @@ export function parseUrl(url: string): Target {
   const scheme = SCHEME.exec(url)
   if (scheme === null)
     throw new Error('must start with redis://, rediss://, redis+sentinel:// or redis+cluster://, or be the word embedded')
+  const mistake = credentialsMistake(url)
+  if (mistake !== undefined) throw new Error(mistake)
   const [rest] = url.slice(scheme[0].length).split('?')
   const slash = rest.indexOf('/')
   const authority = slash === -1 ? rest : rest.slice(0, slash)
@@ -60,7 +63,7 @@ export function parseUrl(url: string): Target {
   const master = kind === 'sentinel' ? path.shift() : ''
   if (master === undefined) throw new Error('must contain the name of the master, for example redis+sentinel://host:26379/mymaster/0')
   if (path.length > 1 || !/^\d{0,5}$/.test(path[0] ?? ''))
-    throw new Error(`must end with the number of a database, not "/${path.join('/')}"`)
+    throw new Error('must end with the host, or with the number of a database: redis://localhost:6379/0')
   if (kind === 'cluster' && path.length > 0) throw new Error('must not contain a database number, because a cluster has only one database')
   return {
     kind,
@@ -77,7 +80,7 @@ export function parseUrl(url: string): Target {
 function hostOf(text: string, standard: number): { host: string; port: number } {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]]+))(?::(\d{1,5}))?$/.exec(text)
   const port = Number(match?.[3] ?? standard)
-  if (match === null || port < 1 || port > 65_535) throw new Error(`has "${text}" in place of host:port`)
+  if (match === null || port < 1 || port > 65_535) throw new Error('must contain host:port, with a port from 1 to 65535')
   return { host: match[1] ?? match[2], port }
 }
 

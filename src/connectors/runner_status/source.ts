@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { RunnerStatusSourceConfig } from '../../generated/config-types.ts'
 import { defineSource, Message, type Origin, type CheckResult, type CheckContext } from '../../contract/plugin.ts'
 import { readJson } from '../../kit/http/answer.ts'
+import { fetchMistake } from '../../kit/http/url.ts'
 import { statusOfAll } from '../../kit/pipeline-status.ts'
 import schema from './source.schema.json' with { type: 'json' }
 import { reasonOf } from '../../kit/system-error.ts'
@@ -20,9 +21,10 @@ export default defineSource<RunnerStatusSourceConfig>({
   reason: 'a past status cannot be queried again',
   validateConfig({ every, urls }) {
     const problems = every > 0 ? [] : [{ path: ['every'], message: 'must be greater than 0' }]
-    for (const url of listOf(urls))
-      if (!/^https?:$/.test(URL.parse(url)?.protocol ?? ''))
-        problems.push({ path: ['urls'], message: `${url} must be an http:// or https:// URL` })
+    for (const [i, url] of listOf(urls).entries()) {
+      const mistake = fetchMistake(url)
+      if (mistake !== undefined) problems.push({ path: ['urls'], message: `URL ${i + 1} ${mistake}, such as http://10.0.0.5:8000` })
+    }
     return problems
   },
   outputSchema: {

@@ -1,5 +1,6 @@
 /** Resolves the database of a config, and keeps one shared driver per database in this process. */
 import { type ConfigProblem, EnvironmentError, type Logger } from '../../contract/plugin.ts'
+import { credentialsMistake } from '../text/secrets.ts'
 import { suggest } from '../text/suggest.ts'
 import { inStateDir } from '../state-dir.ts'
 import { type DriverHandle, shareDrivers } from '../share-drivers.ts'
@@ -56,8 +57,8 @@ export function scopeOf({ dsn }: Pick<ConnectionConfig, 'dsn'>): string {
 /** Checks of the connection settings that the schema cannot express. */
 export function validateConnection(c: ConnectionConfig): ConfigProblem[] {
   const problems: ConfigProblem[] = []
-  if (!isEmbedded(c.dsn) && parse(c.dsn) === undefined)
-    problems.push({ path: ['dsn'], message: 'must be a PostgreSQL address: write postgres://user:password@host:5432/database, or pglite:' })
+  const mistake = dsnMistake(c.dsn)
+  if (mistake !== undefined) problems.push({ path: ['dsn'], message: mistake })
   const tls = tlsMistake(c)
   if (tls !== undefined) problems.push({ path: ['dsn'], message: tls })
   return [...problems, ...validateTlsFiles(c)]
@@ -95,9 +96,9 @@ async function open(config: ConnectionConfig, log: Logger): Promise<Driver> {
     return openPglite(embeddedPath(config.dsn))
   }
   const { openServer } = await import('./server/driver.ts')
-  const address = parse(config.dsn)
-  if (address === undefined)
-    throw new EnvironmentError('the DSN must be a PostgreSQL address: write postgres://user:password@host:5432/database')
+  const mistake = dsnMistake(config.dsn)
+  if (mistake !== undefined) throw new EnvironmentError(`the DSN ${mistake}`)
+  const address = parse(config.dsn)!
   const tls = tlsMistake(config)
   if (tls !== undefined) throw new EnvironmentError(`the connection to ${address.shown} ${tls}`)
   return openServer(
@@ -123,6 +124,13 @@ interface Address {
   readonly shown: string
   readonly options: string
   readonly sslMode: string
+}
+
+function dsnMistake(dsn: string): string | undefined {
+  if (isEmbedded(dsn)) return undefined
+  const mistake = credentialsMistake(dsn)
+  if (mistake !== undefined) return mistake
+  return parse(dsn) ? undefined : 'must be a PostgreSQL address: write postgres://user:password@host:5432/database, or pglite:'
 }
 
 function parse(dsn: string): Address | undefined {

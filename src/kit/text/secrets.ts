@@ -80,14 +80,29 @@ function addressOf(text: string): Address | undefined {
   }
 }
 
-/** A URL without its password and the values of its query. Any other text is unchanged. */
+/**
+ * The problem of a URL whose user name or password contains `/`, `?` or `#` unencoded: the rest of the password would be used, and shown, as
+ * the host and the path. Undefined: it has none.
+ */
+export function credentialsMistake(url: string): string | undefined {
+  const from = SCHEME.exec(url)?.[0].length ?? 0
+  const rest = /[/?#].*/s.exec(url.slice(from))?.[0] ?? ''
+  // `?user=me@server` is a value of the query.
+  return rest.includes('@') && !/^[^@]*\?[^@]*=/.test(rest)
+    ? 'has an unencoded character in its user name or password: write / as %2F, ? as %3F, # as %23 and @ as %40'
+    : undefined
+}
+
+/** A URL without its password and the values of its query; names of variables stay. Any other text is unchanged. */
 export function maskUrl(text: string): string {
   const address = addressOf(text)
   if (address === undefined) return text
   const { password, query } = address
-  const shown = text.slice(query).replaceAll(/([?&;][^=&;#]*=)[^&;#]*/g, `$1${MASK}`)
-  return (password ? `${text.slice(0, password[0])}${MASK}${text.slice(password[1], query)}` : text.slice(0, query)) + shown
+  const shown = text.slice(query).replaceAll(/([?&;][^=&;#]*=)([^&;#]*)/g, (_, name: string, value: string) => name + masked(value))
+  return (password ? `${text.slice(0, password[0])}${masked(text.slice(...password))}${text.slice(password[1], query)}` : text.slice(0, query)) + shown
 }
+
+const masked = (value: string): string => (/^\$\{[A-Za-z_]\w*\}$/.test(value) ? value : MASK)
 
 /** Where a piece of a text came from outside. */
 export interface Piece {

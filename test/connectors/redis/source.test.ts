@@ -470,8 +470,8 @@ test.each([
   [{ list: 'a', url: 'localhost:6379' }, 'must start with redis://'],
   [{ list: 'a', url: 'redis://a,b' }, 'must contain one host only'],
   [{ list: 'a', url: 'redis+sentinel://a:1' }, 'must contain the name of the master'],
-  [{ list: 'a', url: 'redis://a:99999' }, 'in place of host:port'],
-  [{ list: 'a', url: 'redis://a/x' }, 'must end with the number of a database'],
+  [{ list: 'a', url: 'redis://a:99999' }, 'must contain host:port'],
+  [{ list: 'a', url: 'redis://a/x' }, 'with the number of a database'],
   [{ list: 'a', url: 'redis+cluster://a/1' }, 'a cluster has only one'],
   [{ list: 'a', url: 'redis://a', tls_ca: 'x' }, 'must start with rediss://'],
 ])('check: %j', (config, message) => {
