@@ -1,7 +1,10 @@
 /** URLs that a step requests. The texts show no part of a URL, because it may be a secret. */
 
 /** Why it is no URL of these protocols; undefined: it is one. */
-export function urlMistake(url: string, protocols: readonly ['http', 'https'] | readonly ['ws', 'wss'] = ['http', 'https']): string | undefined {
+export function urlMistake(
+  url: string,
+  protocols: readonly ['http', 'https'] | readonly ['ws', 'wss'] = ['http', 'https'],
+): string | undefined {
   const [plain, tls] = protocols
   const { protocol } = URL.parse(url) ?? {}
   if (protocol === `${plain}:` || protocol === `${tls}:`) return undefined

@@ -99,7 +99,10 @@ export function maskUrl(text: string): string {
   if (address === undefined) return text
   const { password, query } = address
   const shown = text.slice(query).replaceAll(/([?&;][^=&;#]*=)([^&;#]*)/g, (_, name: string, value: string) => name + masked(value))
-  return (password ? `${text.slice(0, password[0])}${masked(text.slice(...password))}${text.slice(password[1], query)}` : text.slice(0, query)) + shown
+  return (
+    (password ? `${text.slice(0, password[0])}${masked(text.slice(...password))}${text.slice(password[1], query)}` : text.slice(0, query)) +
+    shown
+  )
 }
 
 const masked = (value: string): string => (/^\$\{[A-Za-z_]\w*\}$/.test(value) ? value : MASK)

@@ -4,7 +4,9 @@ import { formatText } from '../../../src/config/format.ts'
 import { loadText } from '../../../src/config/load.ts'
 
 const problemsOf = async (file: object): Promise<string> => {
-  const { problems } = await loadText('p.yaml', JSON.stringify({ name: 'p', sources: [{ stdin: {} }], sinks: [{ stdout: {} }], ...file }), { env: {} })
+  const { problems } = await loadText('p.yaml', JSON.stringify({ name: 'p', sources: [{ stdin: {} }], sinks: [{ stdout: {} }], ...file }), {
+    env: {},
+  })
   return formatText(problems)
 }
 const STEPS: Record<string, (rest: string) => object> = {
@@ -13,7 +15,13 @@ const STEPS: Record<string, (rest: string) => object> = {
   'token URL of kafka': rest => ({
     sinks: [
       {
-        kafka: { topic: 't', brokers: 'b:1', security_protocol: 'SASL_SSL', sasl_mechanism: 'OAUTHBEARER', sasl_oauth_token_url: `https://${rest}` },
+        kafka: {
+          topic: 't',
+          brokers: 'b:1',
+          security_protocol: 'SASL_SSL',
+          sasl_mechanism: 'OAUTHBEARER',
+          sasl_oauth_token_url: `https://${rest}`,
+        },
       },
     ],
   }),
