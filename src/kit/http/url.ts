@@ -1,6 +1,6 @@
 /** URLs that a step requests. The texts show no part of a URL, because it may be a secret. */
 
-/** Why it is no URL of these protocols; undefined: it is one. */
+/** Why these protocols cannot request it; undefined: they can. */
 export function urlMistake(
   url: string,
   protocols: readonly ['http', 'https'] | readonly ['ws', 'wss'] = ['http', 'https'],

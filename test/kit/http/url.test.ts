@@ -29,7 +29,7 @@ const STEPS: Record<string, (rest: string) => object> = {
 }
 
 describe.each(Object.keys(STEPS))('%s', step => {
-  test.each(['h:99999/x', '[::1/x', 'user:Canary/x@h/x'])('%s is no URL', async rest => {
+  test.each(['h:99999/x', '[::1/x', 'user:Canary/x@h/x'])('%s cannot be requested', async rest => {
     const text = await problemsOf(STEPS[step](rest))
     expect(text).toMatch(/CONFIG_.*(must be a .*URL|has the wrong form)/)
     expect(text.replaceAll(/^ *\d+ \|.*$/gm, '')).not.toContain('Canary')
