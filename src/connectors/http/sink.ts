@@ -9,15 +9,13 @@ import {
   type Sink,
   type WriteContext,
 } from '../../contract/plugin.ts'
+import { requestProblems } from './request-config.ts'
 import { Client } from './sink/client.ts'
-import { fetchMistake } from '../../kit/http/url.ts'
 import { checkHost } from './sink/check.ts'
 import { encode, parcels, positionsOf, type Parcel } from './sink/parcels.ts'
 import { fieldsIn, urlMaker } from './sink/url.ts'
 import tlsKeys from '../../kit/keys/tls.schema.json' with { type: 'json' }
-import { validateTlsFiles } from '../../kit/keys/tls.ts'
 import { withKeys } from '../../kit/keys/with-keys.ts'
-import { hasTls } from './sink/tls-fetch.ts'
 import schema from './sink.schema.json' with { type: 'json' }
 
 export default defineSink<HttpSinkConfig>({
@@ -48,14 +46,7 @@ function recognized({ idempotency_header, batch }: HttpSinkConfig): string {
 }
 
 function validateConfig(c: HttpSinkConfig): ConfigProblem[] {
-  const problems: ConfigProblem[] = validateTlsFiles(c)
-  const mistake = fetchMistake(c.url.replaceAll(/[{}]/g, '_'))
-  if (mistake !== undefined) problems.push({ path: ['url'], message: `${mistake}; set username and password, or bearer, for a login` })
-  if (hasTls(c) && c.url.startsWith('http:'))
-    problems.push({ path: ['url'], message: 'tls_* settings need https://', suggestion: c.url.replace('http:', 'https:') })
-  if (c.bearer !== '' && c.username !== '') problems.push({ path: ['username'], message: 'set either bearer or username, not both' })
-  if (c.password !== '' && c.username === '')
-    problems.push({ path: ['password'], message: 'needs username: set username, or remove password' })
+  const problems = requestProblems(c)
   if (c.url.split('?')[1]?.includes('{')) problems.push({ path: ['url'], message: 'fields are allowed in the path only, not after the ?' })
   for (const name of Object.keys(c.headers)) {
     if (['content-length', 'host', 'transfer-encoding', 'connection'].includes(name.toLowerCase()))

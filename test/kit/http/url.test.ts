@@ -11,6 +11,7 @@ const problemsOf = async (file: object): Promise<string> => {
 }
 const STEPS: Record<string, (rest: string) => object> = {
   'http sink': rest => ({ sinks: [{ http: { url: `http://${rest}` } }] }),
+  lookup_http: rest => ({ transforms: [{ lookup_http: { url: `http://${rest}{key}`, key: 'a', as: 'b' } }] }),
   runner_status: rest => ({ sources: [{ runner_status: { urls: `http://${rest}` } }] }),
   'token URL of kafka': rest => ({
     sinks: [

@@ -16,16 +16,15 @@ import { attempt } from '../../../kit/fail.ts'
 import onMissing from '../../../kit/keys/on-missing.schema.json' with { type: 'json' }
 import rowCache from '../../../kit/keys/row-cache.schema.json' with { type: 'json' }
 import tlsKeys from '../../../kit/keys/tls.schema.json' with { type: 'json' }
-import { validateTlsFiles } from '../../../kit/keys/tls.ts'
 import { withKeys } from '../../../kit/keys/with-keys.ts'
 import { cachedLookup, type Find, type Found, keyReader, type Rows, stubbedFind } from '../../../kit/lookup.ts'
 import { getter, show } from '../../../kit/values/fields.ts'
 import { keyText, sameKeyText } from '../../../kit/values/key.ts'
 import { isRecord } from '../../../kit/values/records.ts'
+import { requestProblems } from '../request-config.ts'
 import { type Answer, Requests } from '../requests.ts'
 import { checkHost } from '../sink/check.ts'
 import { fixFor, meaningOf } from '../sink/statuses.ts'
-import { hasTls } from '../sink/tls-fetch.ts'
 import { encodeSegment, fieldsIn } from '../sink/url.ts'
 import schema from './lookup_http.schema.json' with { type: 'json' }
 
@@ -217,18 +216,12 @@ function finder(config: LookupHttpConfig, service: Service, ctx: TransformContex
 }
 
 function validateConfig(config: LookupHttpConfig): ConfigProblem[] {
-  const problems: ConfigProblem[] = validateTlsFiles(config)
+  const problems = requestProblems(config)
   const { url, column, many, on_missing, as } = config
   const fields = fieldsIn(url)
   if (fields.length !== 1 || !['key', 'keys'].includes(fields[0]))
     problems.push({ path: ['url'], message: 'must contain {key} or {keys} once: https://example.com/companies/{key}' })
-  if (hasTls(config) && url.startsWith('http:'))
-    problems.push({ path: ['url'], message: 'tls_* settings need https://', suggestion: url.replace('http:', 'https:') })
   if (column !== undefined && fields[0] !== 'keys') problems.push({ path: ['column'], message: 'works with {keys} in url; remove it' })
-  if (config.bearer !== '' && config.username !== '')
-    problems.push({ path: ['username'], message: 'set either bearer or username, not both' })
-  if (config.password !== '' && config.username === '')
-    problems.push({ path: ['password'], message: 'needs username: set username, or remove password' })
   if (as.includes('.')) problems.push({ path: ['as'], message: 'must be the name of a field, not a path' })
   if (many && on_missing !== 'fail')
     problems.push({ path: ['on_missing'], message: 'does not work with many: true, where a missing key gives an empty list; remove it' })
