@@ -1,5 +1,5 @@
 /** `runner fmt`: one form, with the values and comments of the original. */
-import { globSync, readFileSync, writeFileSync } from 'node:fs'
+import { globSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { parse, parseDocument } from 'yaml'
@@ -114,4 +114,17 @@ describe('command', () => {
     const wrong = await run([c, join(dir, 'none.yaml')])
     expect(wrong).toEqual({ code: 3, out: expect.stringContaining(`${c}:`) })
   })
+})
+
+test('no module imports another entry of the bundled library', () => {
+  // It would be a second copy in the package, whose classes are not those of the first.
+  const src = join(import.meta.dirname, '../../src')
+  const found = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter(
+    file =>
+      file.endsWith('.ts') &&
+      /^import (?!type\b)[^;]*? from '(?:yaml|commander)\//ms.test(
+        readFileSync(join(src, file), 'utf8').replaceAll(/^import type .*$/gm, ''),
+      ),
+  )
+  expect(found).toEqual([])
 })

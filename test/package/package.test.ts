@@ -41,7 +41,7 @@ beforeAll(() => {
 
 test('contents and size', () => {
   const kinds = new Set(contents.map(path => path.split('/')[0]))
-  expect([...kinds].toSorted()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'bin', 'dist', 'package.json', 'schemas'])
+  expect([...kinds].toSorted()).toEqual(['LICENSE', 'README.md', 'bin', 'dist', 'package.json', 'schemas'])
   expect(contents.filter(path => path.startsWith('dist/') && !/\.(js|js\.map|d\.ts|json)$/.test(path)).toSorted()).toEqual([
     'dist/vendor/commander.mjs',
     'dist/vendor/yaml.cjs',
@@ -124,6 +124,15 @@ describe.each(SUPPORTED)('on Node %i', major => {
     const [, shown] = /run orders\.yaml\n(.*)\n/.exec(EXAMPLE.get('console')!)!
     expect(runner(['run', 'orders.yaml'], '{"id": 1, "price": 200}\n{"id": 2}\n')).toMatchObject({ code: 0, out: `${shown}\n` })
     expect(readFileSync(join(folder, 'dead.jsonl'), 'utf8')).toContain('price is missing')
+  })
+
+  test('fmt, and new, which format YAML', () => {
+    const [file, made] = [`fmt${major}.yaml`, `made${major}.yaml`]
+    writeFileSync(join(folder, file), 'sinks:   [{ stdout: {} }]\nname: a # kept\nsources: [{ stdin: {} }]\n')
+    expect(runner(['fmt', file])).toMatchObject({ code: 0, err: '' })
+    expect(readFileSync(join(folder, file), 'utf8')).toBe('name: a # kept\nsources: [{ stdin: {} }]\nsinks: [{ stdout: {} }]\n')
+    expect(runner(['new', made, 'stdin/filter/stdout'])).toMatchObject({ code: 0 })
+    expect(runner(['validate', made])).toMatchObject({ code: 0 })
   })
 
   test('exactly once through the embedded log, and other commands read its output', () => {

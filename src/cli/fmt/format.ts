@@ -17,10 +17,11 @@ import {
   parseDocument,
   type Scalar,
   type ScalarTag,
+  Schema,
   visit,
   type YAMLMap,
 } from 'yaml'
-import { mapTag, seqTag, type StringifyContext, stringifyString } from 'yaml/util'
+import type { StringifyContext } from 'yaml/util'
 import { FRAME } from '../../config/frame.ts'
 
 /** Columns of texts that have more than one line. */
@@ -51,8 +52,12 @@ const padded = (tag: CollectionTag, flowCollectionPadding: string): CollectionTa
     stringify: (item: YAMLMap, ctx: StringifyContext, onComment?: () => void, onChompKeep?: () => void) =>
       item.toString({ ...ctx, flowCollectionPadding }, onComment, onChompKeep),
   }) as unknown as CollectionTag
-const MAP = padded(mapTag, ' ')
-const SEQ = padded(seqTag, '')
+/** Of the same copy of the library as the documents: the package has one in `dist/vendor`, without its other entries. */
+const tagOf = <T extends CollectionTag | ScalarTag>(name: string): T =>
+  new Schema({ schema: 'failsafe' }).tags.find(t => t.tag === `tag:yaml.org,2002:${name}`) as T
+const MAP = padded(tagOf('map'), ' ')
+const SEQ = padded(tagOf('seq'), '')
+const TEXT = tagOf<ScalarTag>('str')
 
 /** With strings only: what a plain scalar means is the business of the reader. */
 const read = (text: string): Document =>
@@ -82,7 +87,7 @@ const VERBATIM: ScalarTag = {
         return `${header}${comment}\n${body.join('\n').replace(/\n+$/, end => (header.includes('+') ? end.slice(1) : ''))}`
       }
     } else if (token && !token.source.includes('\n')) return token.source
-    return stringifyString(item, { ...ctx, options: { ...ctx.options, lineWidth: WIDTH } }, onComment, onChompKeep)
+    return TEXT.stringify!(item, { ...ctx, options: { ...ctx.options, lineWidth: WIDTH } }, onComment, onChompKeep)
   },
 }
 
