@@ -36,8 +36,8 @@ function compile(...options) {
 /**
  * Finding and opening module files is most of what `validate` costs, and files of similar code compress best together. So modules that are
  * always loaded together are one file in `dist/chunks/`: a module that is imported dynamically starts a file of its own. Each module is in
- * one file, so the entries and the command share it. Names and lines stay, for stack traces. Validators, which no one reads, are minified,
- * one file for each plugin.
+ * one file, so the entries and the command share it. Names stay and lines are short, for stack traces; spaces, a twentieth of the package,
+ * do not. Validators, which no one reads, are minified, one file for each plugin.
  */
 async function bundle() {
   const { build, transform } = await import('esbuild')
@@ -58,6 +58,8 @@ async function bundle() {
     target: 'node22',
     packages: 'external',
     minifySyntax: true,
+    minifyWhitespace: true,
+    lineLimit: 200,
     legalComments: 'none',
     sourcemap: true,
     sourcesContent: false,
@@ -131,9 +133,9 @@ function checkPlaces({ outputs }) {
  */
 function withClassNames(code) {
   let restored = code
-  for (const [, name] of code.matchAll(/\b(\w+) = class _\1\b/g)) restored = restored.replaceAll(new RegExp(`\\b_${name}\\b`, 'g'), name)
-  for (const [, name, copy] of restored.matchAll(/\b([A-Z]\w*?)(\d+) = class\b/g)) {
-    if (new RegExp(`\\b${name} = class\\b`).test(restored)) throw new Error(`class ${name} became ${name}${copy}: rename one of the two`)
+  for (const [, name] of code.matchAll(/\b(\w+)=class _\1\b/g)) restored = restored.replaceAll(new RegExp(`\\b_${name}\\b`, 'g'), name)
+  for (const [, name, copy] of restored.matchAll(/\b([A-Z]\w*?)(\d+)=class\b/g)) {
+    if (new RegExp(`\\b${name}=class\\b`).test(restored)) throw new Error(`class ${name} became ${name}${copy}: rename one of the two`)
   }
   return restored
 }
