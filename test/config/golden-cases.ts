@@ -312,6 +312,12 @@ export const cases: readonly Case[] = [
     says: ['on_invalid: port'],
   },
   {
+    title: 'a branch to a sink that is not there',
+    yaml: `name: x\n${SOURCE}transforms:\n  - route: [{ name: a, when: size > 1, to: «alert» }]\nsinks:\n  - kafka: { topic: b }\n  - kafka: { topic: c }\n    name: alerts\n`,
+    codes: ['CONFIG_BRANCH'],
+    suggestions: ['alerts'],
+  },
+  {
     title: 'from without a port',
     yaml: `name: x\n${SOURCE}transforms:\n  - bars: 1m\nsinks:\n  - kafka: { topic: b }\n    from: «bars»\n`,
     codes: ['CONFIG_VALUE'],
