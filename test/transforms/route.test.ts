@@ -369,6 +369,34 @@ describe('state in branches', () => {
   })
 })
 
+test('behind repartition, event time of all lanes closes windows in a branch, also after a crash', async () => {
+  const window = {
+    window: { size: '10s', by: 'id', time: 'ts', allowed_lateness: '0s', idle_timeout: '0s', on_late: 'dlq', aggregates: { n: { count: '*' } } },
+  }
+  const transforms = [
+    { repartition: { by: 'id', time: 'ts', partitions: 1 } },
+    { name: 'kinds', route: [{ name: 'x', when: 'kind == "x"', to: 'a', steps: [window] }, { name: 'rest', steps: [window, tag('R')] }] },
+  ]
+  const at = (kind: string, seconds: number, partition: number) => ({ partition, value: { id: 'k', kind, ts: seconds * 1000 } })
+  await using pipeline = await testPipeline(file(transforms), { env: ENV })
+  await pipeline.send([at('x', 1, 0), at('y', 2, 1), at('x', 3, 1)])
+  await pipeline.advance('1s')
+  await pipeline.crash()
+  await pipeline.send([at('y', 4, 0), at('y', 30, 0)])
+  expect(await pipeline.outputs('out')).toEqual([])
+  // Now both lanes are past the windows: those of the branch x close too, although no record enters it.
+  await pipeline.send([at('y', 31, 1)])
+  await pipeline.crash()
+  const rows = (list: { value: any }[]) => list.map(({ value }) => [value.start, value.n, value.path])
+  expect(rows(await pipeline.outputs('a'))).toEqual([[0, 2, undefined]])
+  await pipeline.send([at('x', 32, 1)])
+  expect(rows(await pipeline.outputs('out'))).toEqual([[0, 2, 'R']])
+  await pipeline.end()
+  expect(rows(await pipeline.outputs('a'))).toEqual([[30_000, 1, undefined]])
+  expect(rows(await pipeline.outputs('out'))).toEqual([[30_000, 2, 'R']])
+  expect(await pipeline.deadLetters()).toEqual([])
+})
+
 test('counts: a step in a branch counts its messages only, a branch those that entered it', async () => {
   await using pipeline = await testPipeline(
     file([
