@@ -371,11 +371,25 @@ describe('state in branches', () => {
 
 test('behind repartition, event time of all lanes closes windows in a branch, also after a crash', async () => {
   const window = {
-    window: { size: '10s', by: 'id', time: 'ts', allowed_lateness: '0s', idle_timeout: '0s', on_late: 'dlq', aggregates: { n: { count: '*' } } },
+    window: {
+      size: '10s',
+      by: 'id',
+      time: 'ts',
+      allowed_lateness: '0s',
+      idle_timeout: '0s',
+      on_late: 'dlq',
+      aggregates: { n: { count: '*' } },
+    },
   }
   const transforms = [
     { repartition: { by: 'id', time: 'ts', partitions: 1 } },
-    { name: 'kinds', route: [{ name: 'x', when: 'kind == "x"', to: 'a', steps: [window] }, { name: 'rest', steps: [window, tag('R')] }] },
+    {
+      name: 'kinds',
+      route: [
+        { name: 'x', when: 'kind == "x"', to: 'a', steps: [window] },
+        { name: 'rest', steps: [window, tag('R')] },
+      ],
+    },
   ]
   const at = (kind: string, seconds: number, partition: number) => ({ partition, value: { id: 'k', kind, ts: seconds * 1000 } })
   await using pipeline = await testPipeline(file(transforms), { env: ENV })
