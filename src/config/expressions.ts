@@ -14,6 +14,8 @@ export async function checkExpressions(
   unresolved: ReadonlySet<string>,
   problems: Problems,
 ): Promise<Path[]> {
+  for (const one of expressions)
+    if (one.schema.returns === 'bool' && isPlainPath(one.value as string)) warnBare(one, place, unresolved, problems)
   const toCheck = expressions.filter(({ value }) => !isPlainPath(value as string))
   if (toCheck.length === 0) return []
   const { check } = await loadLanguage()
@@ -42,4 +44,14 @@ export async function checkExpressions(
     }
   }
   return wrong
+}
+
+/** A field as a condition. What shows that it is true or false withdraws the warning. */
+function warnBare({ path: relative, value }: Marked, place: Locate, unresolved: ReadonlySet<string>, problems: Problems): void {
+  if (unresolved.has(formatPath(relative))) return
+  const { path, find: found } = place(relative)
+  if (found.node.kind !== 'scalar' || found.partial) return
+  const text = value as string
+  const message = `every record in which ${text} is not true or false is dead-lettered: write ${text} == true, ${text} > 0.0 or has(value.${text})`
+  problems.warn('CONFIG_EXPRESSION_TYPE', valueSpan(found), path, message, `${text} == true`)
 }

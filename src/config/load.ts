@@ -171,7 +171,19 @@ async function loadTree(source: SourceText, written: TreeNode, problems: Problem
   const foreign = new Set<Plugin>(registry.loaded)
   if (options.onFlow || steps.some(isTyped)) {
     const { checkTypes } = await import('./flow/check.ts')
-    const flow = await checkTypes({ steps, names, froms, root, value, foreign, base: options.samples ? base : undefined }, problems)
+    const flow = await checkTypes(
+      {
+        steps,
+        names,
+        froms,
+        root,
+        value,
+        foreign,
+        base: options.samples ? base : undefined,
+        headers: options.samples === true && options.noPlugins !== true,
+      },
+      problems,
+    )
     options.onFlow?.(flow)
   }
   const pipeline = problems.empty ? { ...assemble(source.file, value, steps, names, froms, foreign), defaults, tree: parsed } : undefined

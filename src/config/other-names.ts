@@ -32,6 +32,7 @@ const OTHER_NAMES: Readonly<Record<string, readonly string[]>> = {
   branches: ['cases', 'routes', 'route', 'outputs'],
   on_unmatched: ['default', 'else', 'otherwise', 'unmatched', 'on_no_match'],
   every: ['slide', 'hop', 'advance', 'period', 'interval'],
+  interval: ['every', 'poll_interval', 'period', 'refresh', 'refresh_interval', 'poll_every'],
   size: ['duration', 'length', 'window', 'width', 'tumbling'],
   allowed_lateness: ['grace', 'lateness', 'grace_period', 'watermark'],
   url: ['uri', 'endpoint', 'address', 'host'],

@@ -37,8 +37,8 @@ export class Problems {
   withdraw(code: Code, { source, start }: Span): void {
     const at = this.findings.findIndex(f => f.code === code && f.span.source === source && f.span.start === start)
     if (at < 0) return
-    this.findings.splice(at, 1)
-    this.added--
+    const [found] = this.findings.splice(at, 1)
+    if (found.severity !== 'warning') this.added--
   }
 
   /** Adds a problem in another file, which is named at `span`. Its text is not shown: it could be any file on the machine. */

@@ -208,6 +208,7 @@ const TYPED = [
 /** Without such a step, nothing is known, and no code is loaded to check it. */
 export const isTyped = ({ type, plugin, node, config }: CheckedStep): boolean =>
   TYPED.includes(type) ||
+  (type === 'file' && /\.[ct]sv$/i.test(String((config as { path?: unknown } | undefined)?.path))) ||
   node.entries.has('samples') ||
   (plugin as SourcePlugin).outputSchema !== undefined ||
   (config as { columns?: unknown } | undefined)?.columns !== undefined

@@ -2693,6 +2693,12 @@ export interface KafkaSinkConfig {
    */
   topic_from?: string
   /**
+   * With `topic_from`: the topics that messages can choose; a name that ends in `*` allows all names with this beginning. A message with another topic goes to the dead-letter queue. Default: every topic except those that begin with `__`.
+   *
+   * @minItems 1
+   */
+  allowed_topics?: string[]
+  /**
    * Field whose value becomes the key of the record; messages without it are rejected. Default: the message's own key.
    */
   key?: string

@@ -36,6 +36,12 @@ const MISTAKES: readonly (readonly [kind: string, text: string, ...problems: str
   ['src', 'http: { port: "8080x", path: /a }', '3:19 TYPE: must be an integer; this is a string: 8080x', ''],
   ['src', 'http: { port: 8080, path: a }', '3:31 VALUE: has the wrong form: Exact path of the URL; write it as in /e', ''],
   ['src', 'schedule: { cron: "* * *" }', '3:23 CHECK: must have five fields (minute, hour, day, month, weekday), o', ''],
+  [
+    'src',
+    'postgres: { query: select 1 as id, cursor: id, mode: poll, every: 5s }',
+    '3:64 UNKNOWN_KEY: unknown key every; allowed: table, query, cursor, start, mod',
+    'interval',
+  ],
   ['src', 'schedule: { every: 5 }', '3:24 DURATION: must be a duration with its unit, such as 500ms, 10s, 1m or ', '5s'],
   [
     'src',

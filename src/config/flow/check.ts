@@ -24,6 +24,8 @@ export interface FlowInput {
   readonly foreign: ReadonlySet<unknown>
   /** Base of relative paths. Undefined: the files of `samples` are not read. */
   readonly base: string | undefined
+  /** The header lines of CSV files are read. */
+  readonly headers: boolean
 }
 
 /** Checks the fields that the steps read. @returns what flows where */
@@ -58,6 +60,9 @@ export async function checkTypes(input: FlowInput, problems: Problems): Promise<
         ...(typeof frame?.when === 'string' && { when: frame.when }),
         ...(typeof frame?.keyed_by === 'string' && { keyedBy: frame.keyed_by }),
         ...(from && { from }),
+        ...(input.headers &&
+          step?.type === 'file' &&
+          kind === 'source' && { samples: (await import('./header.ts')).headerType(step.config) }),
         ...(input.base !== undefined &&
           step?.node.entries.has('samples') && { samples: (await import('./samples.ts')).sampleType(step, input.base, problems) }),
       }
@@ -93,6 +98,7 @@ function checkFlow({ uses }: Flow, stepOf: ReadonlyMap<FlowStep, CheckedStep>, p
     for (const p of use.inferred.problems)
       problems.add('CONFIG_EXPRESSION_TYPE', place.span(p.start, p.end), place.path, p.message, p.suggestion)
     const { type } = use.inferred
+    if (use.condition && type.kind !== 'any') problems.withdraw('CONFIG_EXPRESSION_TYPE', place.span(0, use.text.length))
     if (use.condition && isNever(type))
       problems.add(
         'CONFIG_EXPRESSION_TYPE',

@@ -26,10 +26,13 @@ const DATES: Record<KafkaSinkConfig['timestamp'], (m: Message, now: () => number
   now: (_, now) => now(),
 }
 
-function topicGetter({ topic, topic_from: from }: KafkaSinkConfig): (m: Message) => string {
+function topicGetter({ topic, topic_from: from, allowed_topics: allowed }: KafkaSinkConfig): (m: Message) => string {
   if (topic !== undefined) return () => topic
   const name = from!.slice(from!.indexOf(':') + 1)
   const field = from!.startsWith('field:') ? getter(name) : undefined
+  const exact = new Set(allowed)
+  const beginnings = (allowed ?? []).filter(one => one.endsWith('*')).map(one => one.slice(0, -1))
+  const allows = (one: string): boolean => allowed === undefined || exact.has(one) || beginnings.some(b => one.startsWith(b))
   return m => {
     const found = from === 'source' ? m.origin?.topic : field ? field(m.value) : header(m.headers ?? [], name)
     if (typeof found !== 'string' || found === '') throw new DataError(`the message has no topic (${from})`)
@@ -38,6 +41,7 @@ function topicGetter({ topic, topic_from: from }: KafkaSinkConfig): (m: Message)
       throw new DataError(
         `the topic ${show(found)} (${from}) begins with __, as those of Kafka and the runner do; a message cannot choose it`,
       )
+    if (!allows(found)) throw new DataError(`the topic ${show(found)} (${from}) is not in allowed_topics: ${allowed!.join(', ')}`)
     return found
   }
 }

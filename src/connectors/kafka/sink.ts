@@ -36,6 +36,8 @@ export default defineSink<KafkaSinkConfig>({
   validateConfig(c) {
     const problems = validateConnection(c)
     if (c.topic === undefined && c.topic_from === undefined) problems.push({ path: [], message: 'set topic or topic_from' })
+    if (c.allowed_topics !== undefined && c.topic_from === undefined)
+      problems.push({ path: ['allowed_topics'], message: 'works with topic_from; remove it' })
     if (c.topic !== undefined && c.topic_from !== undefined)
       problems.push({ path: ['topic_from'], message: 'set either topic or topic_from, not both' })
     if (c.partition !== undefined && c.keep_partition)

@@ -209,6 +209,59 @@ test.each([
   expect(await found(text)).toEqual(Array.from({ length: warnings }, () => `${places[0]} NO_FIELD warning '"binance"' for the text`))
 })
 
+describe('a field as a condition', () => {
+  const WARNING = (name: string): string => `EXPRESSION_TYPE warning ${name} == true`
+
+  test('is a warning where nothing shows that it is true or false; the file stays valid', async () => {
+    const text = file(
+      ['{ filter: «live», when: «a.b» }', 'filter: has(value.live)', 'filter: live == true'],
+      'sinks: [{ stdout: {}, when: «ok» }]',
+      'stdin: {}',
+    )
+    await expectAt(text, ['live', 'a.b', 'ok'].map(WARNING))
+    const { pipeline } = await loadText('p.yaml', marked(text).text, {})
+    expect(pipeline).toBeDefined()
+  })
+
+  test('is none where the type is known, beside an error too', async () => {
+    const booleans = 'generate: { fields: { live: { choice: [true, false] }, price: { value: 1 } } }'
+    await expectAt(file(['{ filter: live, when: live }'], SINK, booleans), [])
+    await expectAt(file(['filter: live', 'filter: «price»', 'filter: «liv»'], SINK, booleans), [
+      'EXPRESSION_TYPE error price > 0.0',
+      `${ABSENT} live`,
+    ])
+  })
+})
+
+describe('the header line of a CSV file', () => {
+  const using = (path: string, transforms: readonly string[], more = ''): string => file(transforms, SINK, `file: { path: ${path}${more} }`)
+
+  test('gives the columns, which are text', async () => {
+    const dir = tempDir({ 'a.csv': 'symbol,price\nA,1\n', 'b.tsv': '# by hand\nsymbol\t"pri""ce"', 'c.csv': 'a,a\n' })
+    await expectAt(using(join(dir, 'a.csv'), ['filter: «prise» == "1"', 'filter: «price» > 1.0']), [
+      `${ABSENT} price`,
+      'EXPRESSION_TYPE error double(price)',
+    ])
+    await expectAt(using(join(dir, 'b.tsv'), ['filter: «symbl» == "1"', 'filter: value["pri\\"ce"] == ""'], ', comment: "#"'), [
+      `${ABSENT} symbol`,
+    ])
+    await expectAt(using(join(dir, 'c.csv'), ['filter: «a_3» == "1"'], ', header: rename'), [`${ABSENT} a_2`])
+  })
+
+  test('nothing is claimed without one: a missing file, a pattern, a folder, a header that cannot be used, other encodings', async () => {
+    const dir = tempDir({ 'a.csv': 'symbol,price\n', 'twice.csv': 'a,a\n', 'empty.csv': '', 'folder.csv/x': '' })
+    for (const path of ['no.csv', '*.csv', 'folder.csv', 'twice.csv', 'empty.csv'])
+      await expectAt(using(join(dir, path), ['filter: prise == "1"']), [])
+    await expectAt(using(join(dir, 'a.csv'), ['filter: prise == "1"'], ', encoding: utf-16le'), [])
+  })
+
+  test('a run, and validate --no-plugins, do not read it', async () => {
+    const dir = tempDir({ 'a.csv': 'symbol,price\n' })
+    const text = using(join(dir, 'a.csv'), ['filter: prise == "1"'])
+    for (const options of [{}, { samples: true, noPlugins: true }]) expect((await loadText('p.yaml', text, options)).problems).toEqual([])
+  })
+})
+
 test('all problems are reported in one round, also after a step with a problem', async () => {
   const text = file(['filter: «prce» > 1.0', 'filter: price >«»', 'rekey: «symbl»'])
   expect(await found(marked(text).text)).toEqual([

@@ -47,6 +47,18 @@ test.each(['__runner.bars.1.checkpoint', '__consumer_offsets'])('a message canno
     )
 })
 
+test('allowed_topics: names and beginnings; a message with another topic is dead-lettered, wherever its topic comes from', () => {
+  const allowed_topics = ['in', 'ticks.*']
+  const to = (topic: string): string => made({ topic_from: 'field:to', allowed_topics }, message({ to: topic })).topic
+  expect([to('in'), to('ticks.BTC'), to('ticks.')]).toEqual(['in', 'ticks.BTC', 'ticks.'])
+  for (const topic of ['i', 'inn', 'ticks', 'ticks*', 'IN'])
+    expect(() => to(topic)).toThrow(new DataError(`the topic "${topic}" (field:to) is not in allowed_topics: in, ticks.*`))
+  expect(made({ topic_from: 'source', allowed_topics }, message({})).topic).toBe('in')
+  expect(() => made({ topic_from: 'source', allowed_topics: ['out'] }, message({}))).toThrow(
+    /"in" \(source\) is not in allowed_topics: out/,
+  )
+})
+
 test('headers of the config follow those of the record, which keep_headers keeps', () => {
   const m = message({}, [['a', '1']])
   expect(made({ topic: 't', keep_headers: true }, m).headers).toEqual([['a', '1']])
