@@ -2693,12 +2693,6 @@ export interface KafkaSinkConfig {
    */
   topic_from?: string
   /**
-   * With `topic_from`: the topics that messages can choose; a name that ends in `*` allows all names with this beginning. A message with another topic goes to the dead-letter queue. Default: every topic except those that begin with `__`.
-   *
-   * @minItems 1
-   */
-  allowed_topics?: string[]
-  /**
    * Field whose value becomes the key of the record; messages without it are rejected. Default: the message's own key.
    */
   key?: string
@@ -2706,6 +2700,12 @@ export interface KafkaSinkConfig {
    * Write everything to this partition. Default: chosen by the key, as in Kafka's Java client (murmur2). Messages without a key go to an arbitrary partition, one per batch.
    */
   partition?: number
+  /**
+   * With `topic_from`: the topics that messages can choose; a name that ends in `*` allows all names with this beginning. A message with another topic goes to the dead-letter queue. Default: every topic except those that begin with `__`.
+   *
+   * @minItems 1
+   */
+  allowed_topics?: string[]
   /**
    * Write to the partition number the message was read from, for mirrors of topics with the same number of partitions.
    */

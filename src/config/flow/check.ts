@@ -94,11 +94,14 @@ function checkFlow({ uses }: Flow, stepOf: ReadonlyMap<FlowStep, CheckedStep>, p
     return place && !problems.hasBelow(place.path) ? [{ use, place }] : []
   })
   for (const { use, place } of sound) {
+    // Only the warning about a field as a condition is there already. A field that is not there is an error of its own.
+    const absent = use.inferred.reads.some(r => !['known', 'unknown'].includes(readPath(r.root, r.names).how))
+    if (use.condition && isPlainPath(use.text) && (absent || use.inferred.type.kind !== 'any'))
+      problems.withdraw('CONFIG_EXPRESSION_TYPE', place.span(0, use.text.length))
     for (const read of use.inferred.reads) checkRead(read, use, place, reported, problems)
     for (const p of use.inferred.problems)
       problems.add('CONFIG_EXPRESSION_TYPE', place.span(p.start, p.end), place.path, p.message, p.suggestion)
     const { type } = use.inferred
-    if (use.condition && type.kind !== 'any') problems.withdraw('CONFIG_EXPRESSION_TYPE', place.span(0, use.text.length))
     if (use.condition && isNever(type))
       problems.add(
         'CONFIG_EXPRESSION_TYPE',

@@ -34,9 +34,7 @@ export function suggest(written: string, candidates: Iterable<string>): string |
     const longest = Math.max(folded.length, target.length)
     // `lateness` for `allowed_lateness`, `topics` for `topic`: one contains the other as a whole.
     if (folded.length >= 3 && target.length >= 3 && (target.includes(folded) || folded.includes(target))) score = Math.min(score, 2)
-    // Two of five letters make another word: `every` is not `query`.
-    const short = longest <= 4 || (longest === 5 && folded[0] !== target[0])
-    const limit = longest <= 2 ? 0 : short ? 1 : Math.max(2, Math.floor(longest / 3))
+    const limit = longest <= 2 ? 0 : longest <= 4 ? 1 : Math.max(2, Math.floor(longest / 3))
     if (score <= limit && score < bestScore) {
       best = candidate
       bestScore = score
