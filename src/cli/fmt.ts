@@ -77,16 +77,16 @@ export async function fmt(paths: readonly string[], { check = false, json = fals
     }
   }
   const changed = outcomes.filter(o => o.status === 'formatted')
-  const refused = outcomes.filter(o => o.status === 'refused')
-  if (json) printJson({ ok: invalid.length === 0 && refused.length === 0 && !(check && changed.length > 0), files: outcomes })
+  const rejected = outcomes.filter(o => o.status === 'refused')
+  if (json) printJson({ ok: invalid.length === 0 && rejected.length === 0 && !(check && changed.length > 0), files: outcomes })
   else {
     for (const { file } of changed)
       if (check) print(outcomeLine('failed', `${file} is not formatted; run: runner fmt ${file}`))
       else if (file !== STANDARD_INPUT) note(outcomeLine('ok', `${file}: formatted`))
   }
-  for (const { file, reason } of refused) printError(`${file}:1:1 is left as it is: ${reason}`)
+  for (const { file, reason } of rejected) printError(`${file}:1:1 is left as it is: ${reason}`)
   if (invalid.length > 0) return await (await import('./load.ts')).reportProblems(invalid)
-  if (refused.length > 0) return EXIT.runtime
+  if (rejected.length > 0) return EXIT.runtime
   return check && changed.length > 0 ? EXIT.verdict : EXIT.ok
 }
 

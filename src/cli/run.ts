@@ -77,7 +77,7 @@ export async function run(files: readonly string[], flags: RunFlags): Promise<nu
   const strays = new StrayErrors(pipelines, log)
   const signals = onSignals(log)
   try {
-    if (flags.fresh) for (const pipeline of pipelines) if (pipeline.links) await beginAnew(pipeline, log)
+    if (flags.fresh) for (const pipeline of pipelines) if (pipeline.links) await startOver(pipeline, log)
   } catch (error) {
     log.error({}, (error as Error).message)
     return exitCodeOf(error)
@@ -124,7 +124,7 @@ async function announce(runs: readonly PipelineRun[], options: StartOptions, log
 }
 
 /** `--fresh` of a pipeline with `repartition`. @throws {EnvironmentError} while another process runs it */
-async function beginAnew(pipeline: Pipeline, log: Logger): Promise<void> {
+async function startOver(pipeline: Pipeline, log: Logger): Promise<void> {
   const { planLinkedReset } = await import('../operations/reset-linked.ts')
   const plan = await planLinkedReset(pipeline, undefined)
   try {

@@ -74,8 +74,8 @@ async function validateFile(
   const isTest = /\.test\.ya?ml$/.test(file)
   const { problems } = isTest
     ? await (await import('./validate/test-file.ts')).validateTestFile(file, options)
-    : (await isCatalogue(file))
-      ? await (await import('../operations/catalogue.ts')).loadCatalogue(file, env)
+    : (await isCatalog(file))
+      ? await (await import('../operations/catalog.ts')).loadCatalog(file, env)
       : await load(file, { ...options, set }, found)
   return { file, ok: !problems.some(p => strict === true || p.severity === 'error'), problems }
 }
@@ -87,7 +87,7 @@ async function load(file: string, options: LoadOptions, found: (pipeline: Pipeli
 }
 
 /** Topic catalogs are checked, too. For unreadable files, the loader reports the reason. */
-async function isCatalogue(file: string): Promise<boolean> {
+async function isCatalog(file: string): Promise<boolean> {
   const isFile = await stat(file).then(
     s => s.isFile() && s.size < 4_000_000,
     () => false,

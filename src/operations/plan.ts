@@ -1,7 +1,7 @@
 /** Plans and applies the changes that make a log match its catalogs. */
 import type { Acl } from '../connectors/kafka/log-admin.ts'
 import type { Driver } from '../connectors/kafka/driver.ts'
-import type { Catalogue, WantedTopic } from './catalogue.ts'
+import type { Catalog, WantedTopic } from './catalog.ts'
 
 /** One difference. `refuse`: the change is impossible; `note` has the reason and the fix. */
 export interface Change {
@@ -21,9 +21,9 @@ export interface PlanOptions {
 }
 
 /** Read-only. Topics whose name starts with `__` belong to Kafka or the runner and are never changed. */
-export async function plan(driver: Driver, catalogues: readonly Catalogue[], options: PlanOptions = {}): Promise<Change[]> {
+export async function plan(driver: Driver, catalogs: readonly Catalog[], options: PlanOptions = {}): Promise<Change[]> {
   // A topic may be in several catalogs.
-  const wanted = [...new Map(catalogues.flatMap(c => c.topics).map(t => [t.name, t])).values()]
+  const wanted = [...new Map(catalogs.flatMap(c => c.topics).map(t => [t.name, t])).values()]
   const existing = new Map((await driver.topics()).map(t => [t.name, t]))
   const configs = await driver.admin.configs([...new Set(wanted.filter(t => existing.has(t.name)).map(t => t.name))])
   const changes: Change[] = []
@@ -39,7 +39,7 @@ export async function plan(driver: Driver, catalogues: readonly Catalogue[], opt
       }
     }
   }
-  changes.push(...(await rights(driver, catalogues, options)))
+  changes.push(...(await rights(driver, catalogs, options)))
   if (options.prune) {
     const names = new Set(wanted.map(t => t.name))
     for (const { name, partitions } of existing.values())
@@ -131,8 +131,8 @@ const aclKey = (a: Acl): string => JSON.stringify([a.resource, a.name, a.pattern
 const subjectOf = (a: Acl): string => `${a.resource.replace('_', ' ')} ${a.name}${a.pattern === 'prefixed' ? '*' : ''}`
 const describeAcl = (a: Acl): string => `${a.permission} ${a.operation} to ${a.principal}${a.host === '*' ? '' : ` from ${a.host}`}`
 
-async function rights(driver: Driver, catalogues: readonly Catalogue[], { prune = false }: PlanOptions): Promise<Change[]> {
-  const wanted = catalogues.flatMap(c => c.acls)
+async function rights(driver: Driver, catalogs: readonly Catalog[], { prune = false }: PlanOptions): Promise<Change[]> {
+  const wanted = catalogs.flatMap(c => c.acls)
   if (wanted.length === 0 && !prune) return []
   const have = await driver.admin.acls()
   if (have === undefined) {
@@ -153,7 +153,7 @@ async function rights(driver: Driver, catalogues: readonly Catalogue[], { prune 
       apply: d => d.admin.createAcls([acl]),
     }))
   if (!prune) return changes
-  const ours = new Set([...catalogues.flatMap(c => c.topics.map(t => `topic ${t.name}`)), ...wanted.map(subjectOf)])
+  const ours = new Set([...catalogs.flatMap(c => c.topics.map(t => `topic ${t.name}`)), ...wanted.map(subjectOf)])
   for (const acl of have) {
     const subject = subjectOf(acl)
     if (!ours.has(subject) || listed.has(aclKey(acl))) continue

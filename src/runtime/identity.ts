@@ -106,7 +106,7 @@ export class Identity {
     const manifest: Manifest = { format: 1, origin: origin.id ?? before?.origin, lanes: origin.lanes ?? before?.lanes, steps: this.steps }
     const text = canonical(manifest)
     const noted = [MANIFEST_STORE, MANIFEST_KEY, text] as const
-    const anew = (position: Json | undefined): Admission => {
+    const fromStart = (position: Json | undefined): Admission => {
       const changes = [...Array.from(state, ([store, key]) => [store, key, null] as const), noted]
       if (position === undefined) return { checkpoint: undefined, changes }
       return { checkpoint: { position, state: [] }, changes: [], restart: { position, state: changes } }
@@ -114,12 +114,12 @@ export class Identity {
     if (fresh && !this.freshened.has(lane.id)) {
       this.freshened.add(lane.id)
       log.info({ lane: lane.id, state: state.size }, '--fresh: checkpoint deleted; the lane starts over')
-      return anew(origin.initial)
+      return fromStart(origin.initial)
     }
     if (!found) {
       const adopted = await this.adopt(lane, origin, former)
       if (adopted) return { checkpoint: adopted, changes: [], restart: { position: adopted.position, state: [...adopted.state, noted] } }
-      return this.first(lane, origin, anew) ?? { checkpoint: undefined, changes: [noted] }
+      return this.first(lane, origin, fromStart) ?? { checkpoint: undefined, changes: [noted] }
     }
     const checkpoint = keptCheckpoint(found.position, state)
     if (!before) {
@@ -139,7 +139,7 @@ export class Identity {
         { lane: lane.id, before: before.origin, now: origin.id },
         `${lane.id} was deleted and created again since the last run; reading it from the beginning`,
       )
-      return anew(origin.start)
+      return fromStart(origin.start)
     }
     this.compare(lane, before, state)
     const { remembered } = origin
@@ -195,7 +195,7 @@ export class Identity {
   }
 
   /** Called without a checkpoint. The position that the group stores may belong to another version, or to a checkpoint that was deleted. */
-  private first(lane: LaneInfo, { remembered, start }: LaneOrigin, anew: (at: Json | undefined) => Admission): Admission | undefined {
+  private first(lane: LaneInfo, { remembered, start }: LaneOrigin, fromStart: (at: Json | undefined) => Admission): Admission | undefined {
     const { pipeline, log } = this.options
     const owner = stateOwner(`${pipeline.name}.${pipeline.version}`, lane.group)
     // Without state, the stored position is sufficient.
@@ -205,7 +205,7 @@ export class Identity {
         { lane: lane.id, before: remembered.owner, now: owner },
         `${owner} has no state yet; reading from the oldest record, so that every window is complete`,
       )
-      return anew(start)
+      return fromStart(start)
     }
     throw new StateError(
       `lane ${lane.id}: group ${lane.group} has a committed position, but its state is missing ` +

@@ -155,7 +155,7 @@ export class Lane {
     while (!stale() && this.writer.full) await this.writer.room()
     if (stale()) return
     const mark = this.writer.batch.mark()
-    const anew = this.state.opened ? undefined : Message.keep(batch.messages)
+    const remake = this.state.opened ? undefined : Message.keep(batch.messages)
     const { known } = this.poison
     let closes = false
     const done = this.begin()
@@ -182,7 +182,7 @@ export class Lane {
       this.chain.discard()
       if (error instanceof BatchAbandoned) return await this.stopBeforeBatch()
       if (closes && !this.poison.canFind(known)) return this.run.fatal(error as Error)
-      if (!(await this.recoverBatch(batch.messages, anew, error as Error, stale)) || stale()) return
+      if (!(await this.recoverBatch(batch.messages, remake, error as Error, stale)) || stale()) return
     } finally {
       done()
     }
@@ -300,7 +300,7 @@ export class Lane {
   /** Recovers from an error of a transform. True: the batch was processed after all, message by message. */
   private async recoverBatch(
     messages: readonly Message[],
-    anew: (() => Message[]) | undefined,
+    remake: (() => Message[]) | undefined,
     error: Error,
     stale: () => boolean,
   ): Promise<boolean> {
@@ -313,7 +313,7 @@ export class Lane {
       this.run.fatal(error)
       return false
     }
-    if (stateful || this.poison.active || !anew) {
+    if (stateful || this.poison.active || !remake) {
       // The state contains a part of the batch: restore the checkpoint, then run message by message up to the end of this batch.
       this.poison.start(last)
       await this.backToCheckpoint(error)
@@ -321,7 +321,7 @@ export class Lane {
     }
     // Without state nothing must be undone: the batch runs again, message by message.
     try {
-      await processOneByOne(anew(), this.chain, this.writer.batch, (message, failure) => {
+      await processOneByOne(remake(), this.chain, this.writer.batch, (message, failure) => {
         if (!stale()) this.deadLetter(message, failure)
       })
       return true

@@ -38,7 +38,7 @@ export async function lockLive({ live, pipeline, sources }: Built, log: Logger):
       const { tryLock } = await import('../kit/sqlite/file-lock.ts')
       const note = file.replace(/lock$/, 'json')
       const lock = tryLock(file)
-      if (!lock) throw refusal(live, readNote(note), pipeline, source)
+      if (!lock) throw rejection(live, readNote(note), pipeline, source)
       held.push({ lock, note })
       writeFileSync(note, JSON.stringify({ live, process: `process ${process.pid} on ${hostname()}`, since: new Date().toISOString() }), {
         mode: 0o600,
@@ -70,7 +70,7 @@ function readNote(file: string): Note | undefined {
   }
 }
 
-function refusal(
+function rejection(
   mine: LiveContent,
   running: Note | undefined,
   { name, version }: Built['pipeline'],

@@ -9,7 +9,7 @@ import { scopeOf } from '../config/traits.ts'
 import { type Finding, Pending, Trouble } from './readiness.ts'
 import type { StepMeter } from './telemetry/meters.ts'
 
-export interface Refused {
+export interface Rejected {
   readonly message: Message
   readonly error: Error
 }
@@ -50,13 +50,13 @@ export class Writer {
    * retried here: a failed transaction is repeated as a whole.
    * @returns the messages that the sink rejected permanently. The caller counts the written messages, because a transaction may undo them.
    */
-  async write(messages: readonly Message[], context: WriteContext): Promise<readonly Refused[]> {
+  async write(messages: readonly Message[], context: WriteContext): Promise<readonly Rejected[]> {
     if (messages.length === 0) return []
     const started = performance.now()
     this.meter.in += messages.length
-    const refused = await this.attempt(messages, context)
+    const rejected = await this.attempt(messages, context)
     this.meter.seconds += (performance.now() - started) / 1000
-    return refused
+    return rejected
   }
 
   /** Why the sink is not ready. */
@@ -89,7 +89,7 @@ export class Writer {
   }
 
   /** If a sink fails as a whole because a message cannot be written as JSON, the other messages are written again. */
-  private async attempt(messages: readonly Message[], context: WriteContext): Promise<readonly Refused[]> {
+  private async attempt(messages: readonly Message[], context: WriteContext): Promise<readonly Rejected[]> {
     try {
       await (context.transaction ? this.call(messages, context) : this.writeWithRetry(messages, context))
       return []
@@ -97,14 +97,14 @@ export class Writer {
       if (error instanceof BatchError) return [...error.failed].map(([i, cause]) => ({ message: messages[i], error: cause }))
       const cause = error instanceof PluginError ? error.thrown : error
       if (!(cause instanceof DataError)) throw error
-      const refused: Refused[] = []
+      const rejected: Rejected[] = []
       const rest = messages.filter(message => {
         const problem = encodeProblem(message)
-        if (problem) refused.push({ message, error: problem })
+        if (problem) rejected.push({ message, error: problem })
         return !problem
       })
-      if (refused.length === 0) throw error
-      return rest.length === 0 ? refused : [...refused, ...(await this.attempt(rest, context))]
+      if (rejected.length === 0) throw error
+      return rest.length === 0 ? rejected : [...rejected, ...(await this.attempt(rest, context))]
     }
   }
 

@@ -67,12 +67,12 @@ test('every missing permission is reported with the command that grants it; the 
     else expect(fix, what).toMatch(/kafka-acls .*User:alice --operation|runner topics create/)
   }
   const acls = (ops: string): string => `acls: [{ principal: "User:alice", operations: [${ops}] }]`
-  const catalogue = tempDir({
+  const catalog = tempDir({
     'c.yaml': `topics:\n  - name: ${input}\n    ${acls('read')}\n  - name: ${output}\n    ${acls('describe')}\ngroups:\n  - name: ${name}\n    ${acls('read')}\n`,
   })
-  expect((await runRunner(['topics', 'apply', catalogue], { env: admin() })).code).toBe(0)
+  expect((await runRunner(['topics', 'apply', catalog], { env: admin() })).code).toBe(0)
   await expect
-    .poll(async () => (await runRunner(['topics', 'plan', catalogue, '--prune', '--json'], { env: admin() })).stdout)
+    .poll(async () => (await runRunner(['topics', 'plan', catalog, '--prune', '--json'], { env: admin() })).stdout)
     .not.toContain('"grant"')
   const partly = await findings(dir, alice())
   expect(partly.list[`topic ${input}`]).toMatchObject({ ok: true })
@@ -90,7 +90,7 @@ test('with the topics, groups and transactional ids of a catalog, a login runs e
   const [name, input, output] = [unique('p'), unique('in'), unique('out')]
   const dir = tempDir({ 'p.yaml': pipeline(name, input, output) })
   const acls = (ops: string): string => `acls: [{ principal: "User:alice", operations: [${ops}] }]`
-  const catalogue = (ids: string): string =>
+  const catalog = (ids: string): string =>
     tempDir({
       'c.yaml': `topics:
   - name: ${input}
@@ -105,7 +105,7 @@ groups:
     ${acls('read, describe')}
 ${ids}`,
     })
-  const granted = catalogue(`transactional_ids:\n  - name: "${name}.1|"\n    ${acls('write, describe')}\n`)
+  const granted = catalog(`transactional_ids:\n  - name: "${name}.1|"\n    ${acls('write, describe')}\n`)
   const { code, stdout, stderr } = await runRunner(['topics', 'apply', granted], { env: admin() })
   expect(code, stderr).toBe(0)
   expect(stdout).toContain(`transactional id ${name}.1|*`)
@@ -117,7 +117,7 @@ ${ids}`,
   const run = await runRunner(['run', `${dir}/p.yaml`, '--until-idle', '500ms'], { env: alice() })
   expect(run.code, run.stderr).toBe(0)
   // Another beginning is another right; this one is taken away only with --prune.
-  const other = catalogue(`transactional_ids:\n  - { name: "${name}.1|", prefixed: false, ${acls('write')} }\n`)
+  const other = catalog(`transactional_ids:\n  - { name: "${name}.1|", prefixed: false, ${acls('write')} }\n`)
   const changes = (await plan(other, '--prune')).filter(c => c.subject.includes(name) && c.what === 'acl')
   expect(changes.map(c => [c.action, c.subject])).toEqual([['grant', `transactional id ${name}.1|`]])
 })

@@ -1,6 +1,6 @@
 /** `runner topics` on both logs. */
 import { beforeAll, describe, expect, test } from 'vitest'
-import { loadCatalogue } from '../../src/operations/catalogue.ts'
+import { loadCatalog } from '../../src/operations/catalog.ts'
 import { type Backend, embeddedBackend, kafkaBackend } from '../e2e/lib/backend.ts'
 import { runRunner, tempDir } from '../support/runner.ts'
 import { unique } from '../support/unique.ts'
@@ -117,9 +117,9 @@ describe.each(['kafka', 'embedded'] as const)('%s', name => {
 
 test('the shipped catalogs match the contract', async () => {
   const shape = async (name: string, env: Record<string, string> = {}) => {
-    const { catalogue, problems } = await loadCatalogue(`${ROOT}topics/${name}.yaml`, env)
+    const { catalog, problems } = await loadCatalog(`${ROOT}topics/${name}.yaml`, env)
     expect(problems).toEqual([])
-    return catalogue!.topics.map(t => [
+    return catalog!.topics.map(t => [
       t.name,
       t.partitions ?? 1,
       t.config['retention.ms'] === undefined ? undefined : Number(t.config['retention.ms']) / 3_600_000,

@@ -363,7 +363,7 @@ export class World {
     log.incarnation++
     this.groupOf(lane).committed.delete(lane)
     if (this.options.decides(lane) === 'source') log.segments.push({ records: log.records, offsets: [], from: 0 })
-    this.trace(`${lane} is deleted and made anew`)
+    this.trace(`${lane} is deleted and made again`)
   }
 
   /** Resolves when something was appended, or after `ms`, whichever is first. */

@@ -1,6 +1,6 @@
 /**
  * One form of a YAML file: indentation, spacing, blank lines and the order of top-level keys. Scalars keep their text and their quotes, so a
- * number keeps its digits. The result is compared with the original: a file whose values or comments would change is refused.
+ * number keeps its digits. The result is compared with the original: a file whose values or comments would change is rejected.
  */
 import {
   type CollectionTag,

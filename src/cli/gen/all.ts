@@ -41,7 +41,7 @@ export async function gen(root: string, check: boolean): Promise<number> {
 
 async function generate(root: string): Promise<Map<string, string>> {
   const frame = JSON.parse(readFileSync(join(root, 'schemas/frame.schema.json'), 'utf8')) as Schema
-  const catalogue = JSON.parse(readFileSync(join(root, 'schemas/topics.schema.json'), 'utf8')) as Schema
+  const catalog = JSON.parse(readFileSync(join(root, 'schemas/topics.schema.json'), 'utf8')) as Schema
   const plugins = await discover(root)
   for (const folder of ['docs/reference', 'src/generated/validators']) mkdirSync(join(root, folder), { recursive: true })
   const validators = new Map<string, string>()
@@ -56,7 +56,7 @@ async function generate(root: string): Promise<Map<string, string>> {
     ['src/generated/reading-thread.ts', await threadModule(join(root, 'src/connectors/redis/client/reading/thread.ts'))],
     ['docs/errors.md', errorsPage()],
   ])
-  for (const [name, text] of referencePages(frame, catalogue, plugins)) files.set(`docs/reference/${name}`, text)
+  for (const [name, text] of referencePages(frame, catalog, plugins)) files.set(`docs/reference/${name}`, text)
   for (const [id, text] of validators) files.set(`src/generated/validators/${id}.ts`, text)
   return files
 }

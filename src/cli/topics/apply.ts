@@ -4,7 +4,7 @@ import { PipelineError } from '../../contract/plugin.ts'
 import { readFile } from 'node:fs/promises'
 import { loadPipeline } from '../../config/load.ts'
 import type { Problem } from '../../config/model.ts'
-import { type Catalogue, internalTopics, loadCatalogue } from '../../operations/catalogue.ts'
+import { type Catalog, internalTopics, loadCatalog } from '../../operations/catalog.ts'
 import { connectLog } from '../../operations/connection.ts'
 import { type Change, plan } from '../../operations/plan.ts'
 import { commandExit } from '../command.ts'
@@ -16,11 +16,11 @@ import { findFiles } from '../validate/files.ts'
 
 /** @returns the exit code. */
 export async function planTopics(paths: readonly string[], flags: PlanFlags): Promise<number> {
-  const catalogues = await load(paths)
-  if (typeof catalogues === 'number') return catalogues
+  const catalogs = await load(paths)
+  if (typeof catalogs === 'number') return catalogs
   const { driver, release } = await connectLog(flags.brokers)
   try {
-    const changes = await plan(driver, catalogues, flags)
+    const changes = await plan(driver, catalogs, flags)
     if (flags.json) printJson({ log: driver.scope, changes: changes.map(plain) })
     else print(changes.length === 0 ? `${driver.scope} matches the catalogs\n` : toTable(changes))
     return EXIT.ok
@@ -31,19 +31,19 @@ export async function planTopics(paths: readonly string[], flags: PlanFlags): Pr
 
 /** If one change is rejected, none is made. Otherwise each change is made separately, in the order of the plan; a failure does not stop the others. @returns the exit code. */
 export async function applyTopics(paths: readonly string[], flags: PlanFlags): Promise<number> {
-  const catalogues = await load(paths)
-  if (typeof catalogues === 'number') return catalogues
+  const catalogs = await load(paths)
+  if (typeof catalogs === 'number') return catalogs
   const { driver, release } = await connectLog(flags.brokers)
   try {
-    const changes = await plan(driver, catalogues, flags)
-    const refused = changes.filter(c => c.action === 'refuse')
+    const changes = await plan(driver, catalogs, flags)
+    const rejected = changes.filter(c => c.action === 'refuse')
     const taken = changes.filter(c => c.action === 'delete' || c.action === 'revoke')
     const unconfirmed = taken.length > 0 && !flags.yes
-    const done = refused.length === 0 && !unconfirmed
+    const done = rejected.length === 0 && !unconfirmed
     const { made, failed } = await make(done ? changes : [], driver)
     if (flags.json) printJson({ log: driver.scope, applied: done && failed.length === 0, changes: changes.map(plain), ...errorsOf(failed) })
     else print(changes.length === 0 ? `${driver.scope} matches the catalogs\n` : toTable(changes))
-    if (refused.length > 0) printError(`nothing was changed: ${refused.map(c => `${c.subject}: ${c.note}`).join('\n')}`)
+    if (rejected.length > 0) printError(`nothing was changed: ${rejected.map(c => `${c.subject}: ${c.note}`).join('\n')}`)
     else if (unconfirmed)
       printError(`nothing was changed: ${taken.length} of these are permanent deletions; to make the changes, add --yes`)
     else if (!flags.json && changes.length > 0)
@@ -83,28 +83,28 @@ const errorsOf = (failed: readonly Failed[]): object =>
   failed.length === 0 ? {} : { failed: failed.map(({ change, error }) => ({ subject: change.subject, error: error.message })) }
 
 /** The catalogs; or the exit code if they have problems, which are printed. */
-async function load(paths: readonly string[]): Promise<Catalogue[] | number> {
+async function load(paths: readonly string[]): Promise<Catalog[] | number> {
   const loaded = await Promise.all((await findFiles(paths)).map(loadTopics))
   const problems = loaded.flatMap(l => l.problems)
   if (problems.some(p => p.severity === 'error')) return await reportProblems(problems)
-  const catalogues = loaded.map(l => l.catalogue!)
-  const clash = clashOf(catalogues)
-  if (clash === undefined) return catalogues
+  const catalogs = loaded.map(l => l.catalog!)
+  const clash = clashOf(catalogs)
+  if (clash === undefined) return catalogs
   return usageError(clash)
 }
 
 /** A catalog, or the internal topics of a pipeline file. */
-async function loadTopics(file: string): Promise<{ catalogue?: Catalogue; problems: readonly Problem[] }> {
+async function loadTopics(file: string): Promise<{ catalog?: Catalog; problems: readonly Problem[] }> {
   const text = await readFile(file, 'utf8').catch(() => '')
-  if (!/^sources[ \t]*:/m.test(text) || /^topics[ \t]*:/m.test(text)) return loadCatalogue(file)
+  if (!/^sources[ \t]*:/m.test(text) || /^topics[ \t]*:/m.test(text)) return loadCatalog(file)
   const { pipeline, problems } = await loadPipeline(file)
-  return { catalogue: pipeline && internalTopics(pipeline), problems: problems.filter(p => p.severity === 'error') }
+  return { catalog: pipeline && internalTopics(pipeline), problems: problems.filter(p => p.severity === 'error') }
 }
 
 /** Several catalogs may have the same topic if its settings are the same. */
-function clashOf(catalogues: readonly Catalogue[]): string | undefined {
+function clashOf(catalogs: readonly Catalog[]): string | undefined {
   const seen = new Map<string, { file: string; text: string }>()
-  for (const { file, topics } of catalogues) {
+  for (const { file, topics } of catalogs) {
     for (const topic of topics) {
       const text = JSON.stringify([topic.partitions, topic.replication, Object.entries(topic.config).sort()])
       const before = seen.get(topic.name)

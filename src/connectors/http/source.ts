@@ -23,7 +23,7 @@ import { Intake, total } from './source/intake.ts'
 import { discard, receive, Receiving } from './source/receive.ts'
 import { IdempotentRequests } from './source/idempotent-requests.ts'
 import { requestFile, RequestJournal } from './source/request-journal.ts'
-import { RefusalLog } from './source/refusal-log.ts'
+import { RejectionLog } from './source/rejection-log.ts'
 import { countsOf, cut, formatOf, messagesOf } from './source/rows.ts'
 import { JsonError, TooManyElementsError } from '../../contract/json-scan.ts'
 import { isLoopback } from '../../kit/http/loopback.ts'
@@ -108,7 +108,7 @@ class HttpSource implements Source {
   /** Kept across processes: the name and ttl (ms) of each. */
   private readonly stores: [requests: IdempotentRequests, name: string, ttl: number][] = []
   private journal: RequestJournal | undefined
-  private readonly refusals: RefusalLog
+  private readonly rejections: RejectionLog
   private readonly idempotency: { readonly header: string; readonly required: boolean } | undefined
   private readonly receiving = new Receiving()
   private readonly answering = new Set<Promise<void>>()
@@ -138,7 +138,7 @@ class HttpSource implements Source {
       this.replays = new IdempotentRequests({ ttl: remembered, max, keep, onForgotten: replayForgotten(ctx) })
       this.stores.push([this.replays, 'signed', remembered])
     }
-    this.refusals = new RefusalLog(ctx, config.path)
+    this.rejections = new RejectionLog(ctx, config.path)
     // Dry runs and backfills do not commit, so a request cannot wait for the commit.
     this.commitImmediately = config.answer === 'when_written' && ctx.range === undefined
     this.intake = new Intake(
@@ -162,7 +162,7 @@ class HttpSource implements Source {
     const access = { authenticated: !isOpen(auth), hosts, origins }
     const rejected: Route['rejected'] = (rejection, request) => {
       this.count(rejection.status)
-      this.refusals.gate(rejection, request)
+      this.rejections.gate(rejection, request)
     }
     this.attachment = await attach(host, port, [{ methods, path, owner, handle, access, rejected }], {
       what: owner,
@@ -224,7 +224,7 @@ class HttpSource implements Source {
     this.attachment = undefined
     await this.journal?.close()
     this.journal = undefined
-    this.refusals.close()
+    this.rejections.close()
   }
 
   private drain(): void {
@@ -269,7 +269,7 @@ class HttpSource implements Source {
     // A header that is not signed may differ between copies of a request, so the signed content is checked first.
     const take = (): Promise<Answer> => this.once(idempotentRequests, key, body, () => this.take(body, request))
     if (signed === undefined || !replays) return this.inTime(take())
-    return this.inTime(this.once(replays, signed, body, take, () => this.refusals.replay(request)))
+    return this.inTime(this.once(replays, signed, body, take, () => this.rejections.replay(request)))
   }
 
   private once(
@@ -297,7 +297,7 @@ class HttpSource implements Source {
   }
 
   private unauthorized(failure: AuthFailure, request: IncomingMessage): Answer {
-    this.refusals.failure(failure, request)
+    this.rejections.failure(failure, request)
     const challenge = this.auth.scheme ? undefined : { 'www-authenticate': 'Bearer' }
     return rejectionAnswer(401, 'unauthorized', failure.message, {}, challenge)
   }

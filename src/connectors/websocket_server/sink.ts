@@ -138,7 +138,7 @@ function create(config: WebsocketServerSinkConfig, ctx: Context): Sink {
       const admission = {
         accept,
         full: () => clients.size >= config.max_clients,
-        rejected: (reason: string) => meters.refused(reason).inc(),
+        rejected: (reason: string) => meters.rejected(reason).inc(),
       }
       attachment = await attach(config.host, config.port, await routes(config, owner, admission), {
         what: owner,
@@ -216,7 +216,7 @@ interface Meters {
   readonly sent: Counter
   readonly dropped: Counter
   closed(reason: string): Counter
-  refused(reason: string): Counter
+  rejected(reason: string): Counter
 }
 
 function metersOf({ metrics, pipeline, step }: Context): Meters {
@@ -232,6 +232,6 @@ function metersOf({ metrics, pipeline, step }: Context): Meters {
       'missed_by_clients',
     ),
     closed: of('runner_websocket_closed_total', 'Connections closed by the server, by reason'),
-    refused: of('runner_websocket_refused_total', 'Clients not admitted, by reason'),
+    rejected: of('runner_websocket_refused_total', 'Clients not admitted, by reason'),
   }
 }

@@ -8,7 +8,7 @@ import {
   encodeMember,
   type Member,
 } from '../../../src/connectors/kafka/client/consume/assign.ts'
-import { refusedMembers } from '../../../src/connectors/kafka/client/consume/live-members.ts'
+import { rejectedMembers } from '../../../src/connectors/kafka/client/consume/live-members.ts'
 
 const live = (topic: string, owner = 'bars.1'): LiveContent => ({
   owner,
@@ -23,7 +23,7 @@ const member = (id: string, content: LiveContent | undefined, generation = -1, t
   generation,
   live: content,
 })
-const refused = (members: readonly Member[], leader = members[0].id): string[] => [...refusedMembers(members, leader).keys()].sort()
+const refused = (members: readonly Member[], leader = members[0].id): string[] => [...rejectedMembers(members, leader).keys()].sort()
 
 test('members with equal content and members without content are accepted', () => {
   expect(refused([member('a', live('x')), member('b', live('x')), member('c', undefined), member('d', live('x'), 3)])).toEqual([])
@@ -56,6 +56,6 @@ test('content and rejection survive encoding; a content of another kind is ignor
   })
   expect(decodeMember('a', encodeMember(['in'], [], 4)).live).toBeUndefined()
   expect(decodeMember('a', encodeMember(['in'], [], 4, 'p', { settings: 1 } as never)).live).toBeUndefined()
-  expect(decodeAssignment(encodeAssignment({ partitions: [], members: [], refused: live('x') })).refused).toEqual(live('x'))
-  expect(decodeAssignment(encodeAssignment({ partitions: [], members: [] })).refused).toBeUndefined()
+  expect(decodeAssignment(encodeAssignment({ partitions: [], members: [], rejected: live('x') })).rejected).toEqual(live('x'))
+  expect(decodeAssignment(encodeAssignment({ partitions: [], members: [] })).rejected).toBeUndefined()
 })

@@ -42,9 +42,9 @@ const bearer =
           decode: async bytes => bytes,
           async parse(bytes) {
             const text = bytes?.toString() ?? ''
-            const refusal = text.indexOf('{')
-            if (refusal >= 0)
-              throw new EnvironmentError(`the broker does not accept the OAUTHBEARER token: ${text.slice(refusal)}; check ${checked}`)
+            const failure = text.indexOf('{')
+            if (failure >= 0)
+              throw new EnvironmentError(`the broker does not accept the OAUTHBEARER token: ${text.slice(failure)}; check ${checked}`)
           },
         },
       })

@@ -26,7 +26,7 @@ export interface LiveConsumersOptions {
   readonly log: Logger
   readonly step: string
   /** This process has been replaced by one with different processing. */
-  readonly refused: (error: Error) => void
+  readonly rejected: (error: Error) => void
 }
 
 interface Entry {
@@ -110,7 +110,7 @@ export class LiveConsumers {
       // The lanes detect problems with the connection themselves.
       if ((error as Partial<LiveConflictError>).code !== 'PIPE_LIVE') return
       clearInterval(this.timer)
-      this.o.refused(error as Error)
+      this.o.rejected(error as Error)
     }
   }
 

@@ -28,7 +28,7 @@ export function streamSource(config: RedisSourceConfig, streams: readonly string
   let handle: RedisHandle | undefined
   let consumers: LiveConsumers | undefined
   /** Why this process must stop reading. */
-  let refusal: Error | undefined
+  let rejection: Error | undefined
   /** One per stream, because each connection waits for one stream. */
   let sessions: Session[] = []
   /** Reads in progress, per lane: the result of an abandoned read is used by the next one, not lost. */
@@ -58,7 +58,7 @@ export function streamSource(config: RedisSourceConfig, streams: readonly string
       const { driver } = handle
       const { live, log, step } = ctx
       if (live && !consumers) {
-        const others = new LiveConsumers({ driver, streams, group, live, log, step, refused: error => (refusal = error) })
+        const others = new LiveConsumers({ driver, streams, group, live, log, step, rejected: error => (rejection = error) })
         await others.join()
         consumers = others
       }
@@ -76,7 +76,7 @@ export function streamSource(config: RedisSourceConfig, streams: readonly string
     async read(signal): Promise<Batch> {
       for (;;) {
         signal.throwIfAborted()
-        if (refusal) throw refusal
+        if (rejection) throw rejection
         const order = lanes.map((_, i) => lanes[(i + turn) % lanes.length])
         turn++
         const { lane, batch, error } = await abortable(Promise.race(order.map(ask)), signal)

@@ -34,10 +34,10 @@ export class TrimmedEntries {
       ['XINFO', 'GROUPS', this.key],
       ['XINFO', 'STREAM', this.key],
     ])
-    const refused = replies.find(reply => reply instanceof ReplyError)
-    if (refused) {
+    const rejected = replies.find(reply => reply instanceof ReplyError)
+    if (rejected) {
       // The read creates a missing key again.
-      if (!/no such key/i.test(refused.message)) this.giveUp(refused.message)
+      if (!/no such key/i.test(rejected.message)) this.giveUp(rejected.message)
       return undefined
     }
     const group = (replies[0] as Reply[]).map(fieldsOf).find(g => text(g.get('name')) === this.group)

@@ -70,26 +70,26 @@ export interface Assignment {
   readonly partitions: readonly TopicPartition[]
   readonly members: readonly Pick<Member, 'id' | 'process'>[]
   /** The leader excludes this member: the settings of the others. */
-  readonly refused?: LiveContent
+  readonly rejected?: LiveContent
 }
 
-export function encodeAssignment({ partitions, members, refused }: Assignment): Buffer {
+export function encodeAssignment({ partitions, members, rejected }: Assignment): Buffer {
   const assignment: Record<string, number[]> = {}
   for (const { topic, partition } of partitions) (assignment[topic] ??= []).push(partition)
-  const userData = Buffer.from(JSON.stringify({ members: members.map(m => [m.id, m.process]), refused }))
+  const userData = Buffer.from(JSON.stringify({ members: members.map(m => [m.id, m.process]), refused: rejected }))
   return internals().MemberAssignment.encode({ version: 0, assignment, userData })
 }
 
 export function decodeAssignment(bytes: Buffer): Assignment {
   const { assignment, userData } = internals().MemberAssignment.decode(bytes) ?? { assignment: {}, userData: null }
-  const { members, refused } = (userData?.length ? JSON.parse(userData.toString()) : { members: [] }) as {
+  const { members, refused: rejected } = (userData?.length ? JSON.parse(userData.toString()) : { members: [] }) as {
     members: [string, string | undefined][]
     refused?: unknown
   }
   return {
     partitions: Object.entries(assignment).flatMap(([topic, partitions]) => partitions.map(partition => ({ topic, partition }))),
     members: members.map(([id, process]) => ({ id, process })),
-    refused: liveContentOf(refused),
+    rejected: liveContentOf(rejected),
   }
 }
 

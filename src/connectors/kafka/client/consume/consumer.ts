@@ -32,7 +32,7 @@ export class GroupConsumer implements Consumer {
   private readonly watch: TopicWatch
   private unwatch: (() => void)[] = []
   /** Partitions that are being assigned again: because their topic was replaced, or because their offset does not exist. */
-  private readonly anew = new Map<string, 'topic' | 'offset'>()
+  private readonly restarted = new Map<string, 'topic' | 'offset'>()
   /** By topic, as of the last assignment: what is read, and committed, is of this one. */
   private readonly topicIds = new Map<string, string>()
   private membership: Membership | undefined
@@ -167,7 +167,7 @@ export class GroupConsumer implements Consumer {
         await this.findStarts(states.filter(s => s.fetchFrom === undefined && this.states.get(tpKey(s.tp)) === s))
         for (const tp of ours()) {
           this.incoming.delete(tpKey(tp))
-          this.anew.delete(tpKey(tp))
+          this.restarted.delete(tpKey(tp))
         }
         this.fetcher.kick()
         return
@@ -204,7 +204,7 @@ export class GroupConsumer implements Consumer {
 
   /** For partitions for which the runtime gave no offset. */
   private async findStarts(states: readonly PartitionState[]): Promise<void> {
-    const because = (why: 'topic' | 'offset' | undefined): PartitionState[] => states.filter(s => this.anew.get(tpKey(s.tp)) === why)
+    const because = (why: 'topic' | 'offset' | undefined): PartitionState[] => states.filter(s => this.restarted.get(tpKey(s.tp)) === why)
     for (const lane of await this.starts.find(because(undefined)))
       this.log.warn(
         { lane },
@@ -221,7 +221,7 @@ export class GroupConsumer implements Consumer {
   private takeAnew(states: readonly PartitionState[], why: 'topic' | 'offset'): void {
     for (const state of states) {
       state.seek(undefined)
-      this.anew.set(tpKey(state.tp), why)
+      this.restarted.set(tpKey(state.tp), why)
     }
     this.membership!.takeAnew(states.map(s => s.tp))
   }

@@ -2,7 +2,7 @@
 import type { TopicPartition } from '../../driver.ts'
 import type { Cluster } from '../cluster.ts'
 import { assign, decodeMember, encodeAssignment } from './assign.ts'
-import { refusedMembers } from './live-members.ts'
+import { rejectedMembers } from './live-members.ts'
 
 export class Leader {
   private readonly cluster: Cluster
@@ -23,14 +23,14 @@ export class Leader {
     this.topics = [...new Set(members.flatMap(m => m.topics))].toSorted()
     const partitions = await this.partitions()
     this.counts = countsOf(partitions)
-    const refused = refusedMembers(members, self)
+    const rejected = rejectedMembers(members, self)
     const shares = assign(
-      members.filter(m => !refused.has(m.id)),
+      members.filter(m => !rejected.has(m.id)),
       partitions,
     )
     return members.map(({ id }) => ({
       memberId: id,
-      memberAssignment: encodeAssignment({ partitions: shares.get(id) ?? [], members, refused: refused.get(id) }),
+      memberAssignment: encodeAssignment({ partitions: shares.get(id) ?? [], members, rejected: rejected.get(id) }),
     }))
   }
 

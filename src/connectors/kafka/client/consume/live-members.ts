@@ -13,19 +13,19 @@ import { isDead } from './dead-members.ts'
  * @returns the members that are excluded, with the settings of the others: first come, first served. A member that does not report its
  * settings is accepted.
  */
-export function refusedMembers(members: readonly Member[], leader: string): Map<string, LiveContent> {
+export function rejectedMembers(members: readonly Member[], leader: string): Map<string, LiveContent> {
   const admitted: Member[] = []
-  const refused = new Map<string, LiveContent>()
+  const rejected = new Map<string, LiveContent>()
   const order = members.toSorted(
     (a, b) => b.generation - a.generation || Number(b.id === leader) - Number(a.id === leader) || (a.id < b.id ? -1 : 1),
   )
   for (const member of order) {
     const { live } = member
     const other = live && admitted.find(a => a.live && mustAgree(a, member) && liveDifferences(a.live, live).length > 0)
-    if (other) refused.set(member.id, other.live!)
+    if (other) rejected.set(member.id, other.live!)
     else admitted.push(member)
   }
-  return refused
+  return rejected
 }
 
 /** Checks the members of a stable group; the members of other groups are not visible. */

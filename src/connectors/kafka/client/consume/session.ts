@@ -92,9 +92,9 @@ export class Session {
       const synced = await this.evictor.during(syncing, this.options.aside)
       this.generation = joined.generationId
       this.contact.at = monotonic()
-      const { partitions, members, refused } = decodeAssignment(synced.memberAssignment)
+      const { partitions, members, rejected } = decodeAssignment(synced.memberAssignment)
       this.evictor.members = members
-      const conflict = refused && live && liveConflict(refused, 'a member of the group', live, `group ${group}`)
+      const conflict = rejected && live && liveConflict(rejected, 'a member of the group', live, `group ${group}`)
       if (conflict) throw conflict
       return [...partitions]
     } catch (error) {

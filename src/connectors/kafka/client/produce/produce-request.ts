@@ -122,7 +122,7 @@ export function handleProduceResponse(request: readonly Sent[], results: readonl
     } else if (v.kind === 'retry') {
       if (v.stale) host.stale(queue.topic)
       retryBatches(queue, v.error, host)
-    } else if (v.kind === 'refused') rejectBatch(queue, batch, v.error, v.maySplit)
+    } else if (v.kind === 'rejected') rejectBatch(queue, batch, v.error, v.maySplit)
     else if (v.kind === 'sequence') outOfSequence(queue, batch, v.error, host)
     else host.fail(v.error)
   }
@@ -172,7 +172,7 @@ type BatchOutcome =
   | { kind: 'ok' }
   | { kind: 'retry'; error: PipelineError; stale: boolean }
   /** One of its records can never be written. */
-  | { kind: 'refused'; error: Error; maySplit: boolean }
+  | { kind: 'rejected'; error: Error; maySplit: boolean }
   | { kind: 'sequence'; error: PipelineError }
   | { kind: 'fatal'; error: PipelineError }
 
@@ -187,19 +187,19 @@ function batchOutcome(code: number | undefined, topic: string, count: number): B
     case 10: // MESSAGE_TOO_LARGE
     case 18: // RECORD_LIST_TOO_LARGE
       return {
-        kind: 'refused',
+        kind: 'rejected',
         error: new TooLargeError(`the record is larger than max.message.bytes of topic ${topic}`),
         maySplit: true,
       }
     case 32: // INVALID_TIMESTAMP
     case 87: // INVALID_RECORD
       return {
-        kind: 'refused',
+        kind: 'rejected',
         error: new DataError(count === 1 ? `topic ${topic} rejected the record: ${what}` : text),
         maySplit: true,
       }
     case 17: // INVALID_TOPIC_EXCEPTION
-      return { kind: 'refused', error: new DataError(text), maySplit: false }
+      return { kind: 'rejected', error: new DataError(text), maySplit: false }
     case 45: // OUT_OF_ORDER_SEQUENCE_NUMBER
     case 59: // UNKNOWN_PRODUCER_ID
       return { kind: 'sequence', error: new ConnectionError(text) }

@@ -9,7 +9,7 @@ export interface PushHandlers {
   /** A pattern is subscribed to. */
   subscribed(): void
   /** A reply to another command; with the server's error, such as `NOPERM …`. */
-  answered(refusal: string | undefined): void
+  answered(rejection: string | undefined): void
   /** The data is not the Redis protocol; the rest is ignored. */
   failed(error: Error): void
   /** Called with the number of bytes parsed. */

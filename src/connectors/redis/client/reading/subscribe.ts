@@ -60,9 +60,9 @@ export async function subscribe(
     const parser = new PushReader({
       message: handlers.message,
       subscribed: () => void (--missing === 0 && subscribed.resolve()),
-      answered(refusal) {
+      answered(rejection) {
         const may = tolerated.shift()
-        if (refusal !== undefined && may?.test(refusal) !== true) give(new ReplyError(refusal))
+        if (rejection !== undefined && may?.test(rejection) !== true) give(new ReplyError(rejection))
       },
       failed: give,
       parsed(bytes) {

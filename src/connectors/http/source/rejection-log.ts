@@ -15,7 +15,7 @@ interface Line {
   loggedAt: number
 }
 
-export class RefusalLog {
+export class RejectionLog {
   private readonly ctx: SourceContext
   private readonly path: string
   private readonly lines = new Map<string, Line>()

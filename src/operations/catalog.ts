@@ -1,6 +1,6 @@
 /** Reads a topic catalog; every problem has a position, as in a pipeline file. */
 import { dirname } from 'node:path'
-import catalogueSchema from '../../schemas/topics.schema.json' with { type: 'json' }
+import catalogSchema from '../../schemas/topics.schema.json' with { type: 'json' }
 import { internalTopic } from '../connectors/kafka/link/ends.ts'
 import type { RepartitionConfig } from '../generated/config-types.ts'
 import type { Acl, AclOperation } from '../connectors/kafka/log-admin.ts'
@@ -19,7 +19,7 @@ import { suggest } from '../kit/text/suggest.ts'
 import { find, type MapNode, type Path, SourceText, valueSpan } from '../config/tree.ts'
 import { TOPIC_SETTINGS } from './topic-settings.ts'
 
-const SCHEMA = catalogueSchema as unknown as Schema
+const SCHEMA = catalogSchema as unknown as Schema
 
 export interface WantedTopic {
   readonly name: string
@@ -30,7 +30,7 @@ export interface WantedTopic {
   readonly config: Readonly<Record<string, string>>
 }
 
-export interface Catalogue {
+export interface Catalog {
   readonly file: string
   readonly topics: readonly WantedTopic[]
   readonly acls: readonly Acl[]
@@ -55,11 +55,11 @@ interface Content {
   readonly transactional_ids?: readonly { name: string; prefixed: boolean; acls: readonly AclEntry[] }[]
 }
 
-/** Does not throw for the contents of the file. `catalogue` is present if and only if there are no problems. */
-export async function loadCatalogue(
+/** Does not throw for the contents of the file. `catalog` is present if and only if there are no problems. */
+export async function loadCatalog(
   file: string,
   env: Env = process.env,
-): Promise<{ catalogue?: Catalogue; problems: readonly Problem[] }> {
+): Promise<{ catalog?: Catalog; problems: readonly Problem[] }> {
   const problems = new Problems()
   const text = await readText(file, problems)
   const source = new SourceText(file, text ?? '')
@@ -95,11 +95,11 @@ export async function loadCatalogue(
   if (!problems.empty) return { problems: problems.list() }
   const content = convert(filled, SCHEMA, SCHEMA).value as Content
   checkContent(content, root, problems)
-  return problems.empty ? { catalogue: toCatalogue(file, content), problems: problems.list() } : { problems: problems.list() }
+  return problems.empty ? { catalog: toCatalog(file, content), problems: problems.list() } : { problems: problems.list() }
 }
 
 /** The internal topics of a pipeline, as the first run would create them. */
-export function internalTopics({ file, links = [], transforms }: Pipeline): Catalogue {
+export function internalTopics({ file, links = [], transforms }: Pipeline): Catalog {
   return {
     file,
     topics: links.map(({ index, sink }) => ({
@@ -141,7 +141,7 @@ function checkContent(content: Content, root: MapNode, problems: Problems): void
   }
 }
 
-function toCatalogue(file: string, { defaults = {}, topics, groups = [], transactional_ids = [] }: Content): Catalogue {
+function toCatalog(file: string, { defaults = {}, topics, groups = [], transactional_ids = [] }: Content): Catalog {
   return {
     file,
     topics: topics.map(t => ({
