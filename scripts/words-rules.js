@@ -47,7 +47,34 @@ export const PHRASES = [
   { match: /\brefus(?:e|es|ed|ing|als?)\b/i, write: 'reject, rejection', kinds: SHOWN, except: /\bconnection (?:was |is )?refused\b/i },
   { match: /\bre(?:wind(?:s|ing)?|wound)\b/i, write: 'restore' },
   { match: /\banew\b/i, write: 'again, from the start' },
-  { match: /\bpromise[sd] (?:less|more|nothing|that|an?|the)\b/i, write: 'guarantee' },
+  {
+    match: /\bsettl(?:e|es|ed|ing|ement)\b/i,
+    write: 'commit, finish, decide',
+    kinds: SHOWN,
+    // The term for a promise that is fulfilled or rejected, and the glossary's own row.
+    except: /\b(?:promises?|await) (?:\w+ )?settles?\b|^settle$/i,
+  },
+  {
+    match: /\bplace\b/i,
+    write: 'dead-letter queue, location, position, folder',
+    kinds: SHOWN,
+    // A value that replaces another, an event, the verb, and the glossary's own rows.
+    except: /\bin[- ](?:\w+ )?place\b|\btakes? place\b|\bplace (?:code|the)\b|^(?:dead letters \(the )?place\)?$/i,
+  },
+  {
+    match: /\bprob(?:e|es|ed|ing)\b/i,
+    write: 'check, attempt',
+    kinds: SHOWN,
+    // Kubernetes names its health checks so.
+    except: /\b(?:liveness|readiness|startup|health|Kubernetes) probes?\b|^probe$/i,
+  },
+  {
+    // A container holds values: a file, a column, a table. A process that holds a lock is the usual term, too.
+    match: /\b(?:runner|step|sink|source|transform|process|pipeline|lane|consumer|member|command) (?:holds?|held)\b/i,
+    write: 'contain, store, keep',
+    kinds: SHOWN,
+    except: /\bholds? (?:the|a|its) (?:lock|lease)\b/i,
+  },
 ]
 
 /** British spellings, and what this project writes. */

@@ -25,7 +25,7 @@ export function register(program: Command): void {
       'after',
       `
 Without a flow, it asks on a terminal. Existing files are never changed, except .env.example, which gets the missing variables.
-With --from, parts without a translation are comments at their place in the new file, and warnings.
+With --from, parts without a translation become comments in the new file, and warnings.
 
 Examples:
   $ runner new bars.yaml kafka/bars/kafka

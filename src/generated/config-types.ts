@@ -1047,7 +1047,7 @@ export interface WebsocketSourceConfig {
     previous?: string
     restart?: WebsocketSourceConfigMatch2
     /**
-     * `snapshot`: fetch a snapshot over HTTP, also at startup, and insert it at its place in the stream. `resubscribe`: send the messages of `resubscribe` and wait for the snapshot of the feed. `reconnect`: do so with a new connection. `count`: only count gaps.
+     * `snapshot`: fetch a snapshot over HTTP, also at startup, and insert it at its position in the stream. `resubscribe`: send the messages of `resubscribe` and wait for the snapshot of the feed. `reconnect`: do so with a new connection. `count`: only count gaps.
      */
     on_gap: 'snapshot' | 'resubscribe' | 'reconnect' | 'count'
     /**

@@ -32,6 +32,10 @@ const PLANTED = [
   'The service refuses the row.',
   'The source rewinds the lane.',
   'The book begins anew.',
+  'The lane settles its batches.',
+  'The record goes to another place.',
+  'The source probes the server.',
+  'The step holds its records.',
   'The sink promises more.',
 ]
 
@@ -50,6 +54,9 @@ test('correct uses pass', () => {
     'A lowercase letter, and letters or digits.',
     'The dead letter is in the dead-letter queue.',
     'A backfill reads records again.',
+    'The value is changed in place, and the file is used in its place.',
+    'A promise that never settles, and readiness probes.',
+    'The column holds a number, and the process holds the lock.',
   ])
     expect(problems({ line: 1, kind: 'prose', text }), text).toEqual([])
 })

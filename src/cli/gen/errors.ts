@@ -53,7 +53,7 @@ ${examples(code)}`,
 
 ## Problems in a file
 
-Each problem has a code, the place (line and column of the key or value), what is wrong, what is allowed, and often a suggestion.
+Each problem has a code, the location (line and column of the key or value), what is wrong, what is allowed, and often a suggestion.
 Exit code 2; 3 when a file cannot be read. Warnings change the exit code only with \`validate --strict\`.
 
 ${problems.join('\n')}

@@ -96,7 +96,7 @@ export function sinkConformance<C>(one: SinkCase<C>): ConformanceTest[] {
       await sink.close?.()
     }),
 
-    test('closing twice is fine, and another sink on the same place goes on behind what is there', async () => {
+    test('closing twice is fine, and another sink with the same target appends to what is there', async () => {
       const { config, read } = await one.prepare()
       for (const n of [1, 2]) {
         const sink = await open(config)
