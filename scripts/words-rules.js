@@ -52,7 +52,7 @@ export const PHRASES = [
     write: 'commit, finish, decide',
     kinds: SHOWN,
     // The term for a promise that is fulfilled or rejected, and the glossary's own row.
-    except: /\b(?:promises?|await) (?:\w+ )?settles?\b|^settle$/i,
+    except: /\b(?:promises?|await)(?: \w+){0,3} settles?\b|^settle$/i,
   },
   {
     match: /\bplace\b/i,
@@ -75,6 +75,7 @@ export const PHRASES = [
     kinds: SHOWN,
     except: /\bholds? (?:the|a|its) (?:lock|lease)\b/i,
   },
+  { match: /\bpromise[sd] (?:less|more|nothing|that|an?|the)\b/i, write: 'guarantee' },
 ]
 
 /** British spellings, and what this project writes. */

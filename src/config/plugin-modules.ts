@@ -262,12 +262,36 @@ function whyNot(thrown: unknown, entry: string): string {
   if (code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND') return missing(text)
   if (code === 'ERR_UNSUPPORTED_NODE_MODULES_TYPE_STRIPPING')
     return `it imports a package that is TypeScript, which Node does not run in node_modules (the package must publish JavaScript): ${text}`
-  const at = thrown instanceof SyntaxError ? syntaxSite(thrown) : locate(thrown)
-  const hint =
-    code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX'
-      ? '; types are only removed, so enum, namespace and parameter properties are not supported'
-      : ''
-  return `${thrown.name}: ${text}${hint} (${at ?? shortPath(entry)})`
+  if (thrown instanceof SyntaxError) return invalid(thrown, text, code, entry)
+  return `${thrown.name}: ${text} (${locate(thrown) ?? shortPath(entry)})`
+}
+
+/** A file that does not parse, or imports a name that a module does not export: its position and its line, in the words of the runner. */
+function invalid(error: SyntaxError, text: string, code: string | undefined, entry: string): string {
+  const site = syntaxSite(error)
+  const at = site === undefined ? shortPath(entry) : `${shortPath(site.path)}:${site.line}${site.column === undefined ? '' : `:${site.column}`}`
+  const [, from, name] = /module '([^']+)' does not provide an export named '([^']+)'/.exec(text) ?? []
+  if (name !== undefined) return `it imports ${name} from '${from}', which has no export of that name: correct the name (${at})`
+  const source = site && readLine(site)
+  const shown = source === undefined ? '' : `: ${JSON.stringify(source)}`
+  if (code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX')
+    return `it uses TypeScript that Node.js cannot run, because types are only removed: replace enum, namespace and parameter properties (${at}${shown})`
+  return `the code is not valid from this position on: correct it (${at}${shown})`
+}
+
+interface Site {
+  readonly path: string
+  readonly line: number
+  readonly column?: number
+}
+
+/** The line from the position on, or as a whole if the position is unknown; at most 80 characters. */
+function readLine({ path, line, column = 1 }: Site): string | undefined {
+  try {
+    return readFileSync(path, 'utf8').split('\n')[line - 1]?.slice(column - 1).trim().slice(0, 80)
+  } catch {
+    return undefined
+  }
 }
 
 function missing(text: string): string {
@@ -286,11 +310,11 @@ function missing(text: string): string {
 }
 
 /** Node prints the position of a syntax error before the stack, or not at all: then each file is parsed again. */
-function syntaxSite(error: SyntaxError): string | undefined {
+function syntaxSite(error: SyntaxError): Site | undefined {
   const [, path, line] = /^(?:file:\/\/)?(\/[^\n]+):(\d+)\n/.exec(error.stack ?? '') ?? []
   if (path !== undefined) {
     const caret = /\n( *)\^+\n/.exec(error.stack!)?.[1].length
-    return `${shortPath(decodeURI(path))}:${line}${caret === undefined ? '' : `:${caret + 1}`}`
+    return { path: decodeURI(path), line: Number(line), ...(caret === undefined ? {} : { column: caret + 1 }) }
   }
   for (const file of seen) {
     try {
