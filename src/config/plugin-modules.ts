@@ -269,7 +269,8 @@ function whyNot(thrown: unknown, entry: string): string {
 /** A file that does not parse, or imports a name that a module does not export: its position and its line, in the words of the runner. */
 function invalid(error: SyntaxError, text: string, code: string | undefined, entry: string): string {
   const site = syntaxSite(error)
-  const at = site === undefined ? shortPath(entry) : `${shortPath(site.path)}:${site.line}${site.column === undefined ? '' : `:${site.column}`}`
+  const at =
+    site === undefined ? shortPath(entry) : `${shortPath(site.path)}:${site.line}${site.column === undefined ? '' : `:${site.column}`}`
   const [, from, name] = /module '([^']+)' does not provide an export named '([^']+)'/.exec(text) ?? []
   if (name !== undefined) return `it imports ${name} from '${from}', which has no export of that name: correct the name (${at})`
   const source = site && readLine(site)
@@ -288,7 +289,11 @@ interface Site {
 /** The line from the position on, or as a whole if the position is unknown; at most 80 characters. */
 function readLine({ path, line, column = 1 }: Site): string | undefined {
   try {
-    return readFileSync(path, 'utf8').split('\n')[line - 1]?.slice(column - 1).trim().slice(0, 80)
+    return readFileSync(path, 'utf8')
+      .split('\n')
+      [line - 1]?.slice(column - 1)
+      .trim()
+      .slice(0, 80)
   } catch {
     return undefined
   }

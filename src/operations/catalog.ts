@@ -56,10 +56,7 @@ interface Content {
 }
 
 /** Does not throw for the contents of the file. `catalog` is present if and only if there are no problems. */
-export async function loadCatalog(
-  file: string,
-  env: Env = process.env,
-): Promise<{ catalog?: Catalog; problems: readonly Problem[] }> {
+export async function loadCatalog(file: string, env: Env = process.env): Promise<{ catalog?: Catalog; problems: readonly Problem[] }> {
   const problems = new Problems()
   const text = await readText(file, problems)
   const source = new SourceText(file, text ?? '')

@@ -128,14 +128,26 @@ describe('a plugin that cannot be loaded gives one problem, at the item of plugi
       /^\.\/a\.ts does not load: it imports an entry of pipeline-runner that does not exist; the entries are pipeline-runner/,
     ],
     ['./a.ts', { 'a.ts': 'await new Promise(() => {})\n' }, './a.ts does not load: Error: a top-level await never settles (a.ts)'],
-    ['./a.ts', { 'a.ts': 'const a: number = 1\nconst b = = 2\n' }, './a.ts does not load: the code is not valid from this position on: correct it (a.ts:2:11: "= 2")'],
-    ['./a.js', { 'a.js': "import './b.js'\nexport default 1", 'b.js': 'export {}\n\nconst b = = 2\n' }, /the code is not valid from this position on: correct it \(b\.js:3:11: "= 2"\)$/],
+    [
+      './a.ts',
+      { 'a.ts': 'const a: number = 1\nconst b = = 2\n' },
+      './a.ts does not load: the code is not valid from this position on: correct it (a.ts:2:11: "= 2")',
+    ],
+    [
+      './a.js',
+      { 'a.js': "import './b.js'\nexport default 1", 'b.js': 'export {}\n\nconst b = = 2\n' },
+      /the code is not valid from this position on: correct it \(b\.js:3:11: "= 2"\)$/,
+    ],
     [
       './a.ts',
       { 'package.json': '{"type":"commonjs"}', 'a.ts': 'export default 1\nenum A { X }\n' },
       /types are only removed: replace enum.* \(a\.ts:2:1: "enum A \{ X \}"\)$/,
     ],
-    ['./a.ts', { 'a.ts': "import { DataErrorr } from 'pipeline-runner'\n" }, /it imports DataErrorr from 'pipeline-runner', which has no export of that name: correct the name \(a\.ts:1:10\)$/],
+    [
+      './a.ts',
+      { 'a.ts': "import { DataErrorr } from 'pipeline-runner'\n" },
+      /it imports DataErrorr from 'pipeline-runner', which has no export of that name: correct the name \(a\.ts:1:10\)$/,
+    ],
     [
       './a.ts',
       { 'a.ts': '\nconst o: any = undefined\no.x\n' },
