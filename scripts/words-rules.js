@@ -59,7 +59,7 @@ export const PHRASES = [
     write: 'dead-letter queue, location, position, folder',
     kinds: SHOWN,
     // A value that replaces another, an event, the verb, and the glossary's own rows.
-    except: /\bin[- ](?:\w+ )?place\b|\btakes? place\b|\bplace (?:code|the)\b|^(?:dead letters \(the )?place\)?$/i,
+    except: /\bin[- ](?:\w+ )?place\b|\btakes? place\b|\bplace (?:code|the)\b|\bat (?:that|their) place\b|^(?:dead letters \(the )?place\)?$/i,
   },
   {
     match: /\bprob(?:e|es|ed|ing)\b/i,
