@@ -98,12 +98,20 @@ export function maskUrl(text: string): string {
   const address = addressOf(text)
   if (address === undefined) return text
   const { password, query } = address
-  const shown = text.slice(query).replaceAll(/([?&;][^=&;#]*=)([^&;#]*)/g, (_, name: string, value: string) => name + masked(value))
+  const shown = text
+    .slice(query)
+    .replaceAll(
+      /([?&;][^=&;#]*=)([^&;#]*)/g,
+      (_, name: string, value: string) => name + (isPublic(name.slice(1, -1)) ? value : masked(value)),
+    )
   return (
     (password ? `${text.slice(0, password[0])}${masked(text.slice(...password))}${text.slice(password[1], query)}` : text.slice(0, query)) +
     shown
   )
 }
+
+/** Modes of connections, which are not secrets: masking their words would make errors about them unreadable. */
+const isPublic = (name: string): boolean => ['sslmode', 'ssl', 'channel_binding'].includes(name)
 
 const masked = (value: string): string => (/^\$\{[A-Za-z_]\w*\}$/.test(value) ? value : MASK)
 
@@ -138,7 +146,7 @@ export function secretParts(text: string, pieces?: readonly Piece[]): string[] {
     if (from >= to) continue
     const value = text.slice(from, to)
     if (pieces !== undefined && value.length > 1) parts.push(value)
-    for (const [, one] of value.matchAll(/[?&;][^=&;#]*=([^&;#]*)/g)) parts.push(one, decoded(one))
+    for (const [, name, one] of value.matchAll(/[?&;]([^=&;#]*)=([^&;#]*)/g)) if (!isPublic(name)) parts.push(one, decoded(one))
   }
   return parts
 }

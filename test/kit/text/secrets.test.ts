@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { loadText } from '../../../src/config/load.ts'
 import { formatText } from '../../../src/config/format.ts'
-import { credentialsMistake, maskUrl } from '../../../src/kit/text/secrets.ts'
+import { credentialsMistake, maskUrl, secretParts } from '../../../src/kit/text/secrets.ts'
 
 describe('maskUrl', () => {
   test.each([
@@ -11,6 +11,12 @@ describe('maskUrl', () => {
     ['http://u:pa/secret@h/x', 'http://u:***@h/x'],
     ['ticks?token=secret', 'ticks?token=secret'],
   ])('%s', (text, shown) => expect(maskUrl(text)).toBe(shown))
+})
+
+test('the TLS mode of a DSN stays readable, in the URL and in other texts', () => {
+  expect(maskUrl('postgres://u:secret@h/d?sslmode=require&token=secret')).toBe('postgres://u:***@h/d?sslmode=require&token=***')
+  expect(secretParts('postgres://u:hunter22@h/d?sslmode=require&token=hunter33')).not.toContain('require')
+  expect(secretParts('postgres://u:hunter22@h/d?sslmode=require&token=hunter33')).toEqual(expect.arrayContaining(['hunter22', 'hunter33']))
 })
 
 describe('a password with an unencoded character', () => {
