@@ -99,7 +99,9 @@ async function isCatalog(file: string): Promise<boolean> {
 /** Programs look up places in the file: a problem of a `--set` is placed at the beginning of the file, and its message names the `--set`. */
 function inFile(result: FileResult): FileResult {
   const problems = result.problems.map(p =>
-    p.file !== '--set' ? p : { ...p, file: result.file, line: 1, column: 1, endLine: 1, endColumn: 2, message: `${p.file}: ${p.message}` },
+    p.file !== '--set'
+      ? p
+      : { ...p, file: result.file, line: 1, column: 1, endLine: 1, endColumn: 2, message: `${p.file}: ${p.message}`, fix: undefined },
   )
   return { ...result, problems }
 }

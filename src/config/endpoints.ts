@@ -4,7 +4,7 @@ import { spanInScalar } from './scalar.ts'
 import { suggest } from '../kit/text/suggest.ts'
 import { isLoopback } from '../kit/http/loopback.ts'
 import type { EndpointConfig, ListenerConfig, MetricsConfig } from './model.ts'
-import { find, type MapNode, type Path, type ScalarNode, type TreeNode } from './tree.ts'
+import { find, type MapNode, nearby, type Path, type ScalarNode, type TreeNode } from './tree.ts'
 
 /** Names of what the expressions of an endpoint see; the checker knows them without loading the runtime. */
 export const STEP_FIELDS = ['kind', 'in', 'out', 'dead', 'retries', 'healthy']
@@ -22,7 +22,7 @@ export function checkListeners(
     if (typeof listener.host !== 'string' || isLoopback(listener.host) || listener.token || listener.allow_unauthenticated) return
     const found = find(root, [...path, 'host'])
     const message = `${listener.host} can be reached from other hosts, so anyone there can read the status of the pipeline: set token, or allow_unauthenticated: true${variables}`
-    problems.add('CONFIG_CHECK', found.partial ? (found.key ?? root.span) : found.node.span, [...path, 'host'], message, '127.0.0.1')
+    problems.add('CONFIG_CHECK', found.partial ? nearby(found.key ?? root.span) : found.node.span, [...path, 'host'], message, '127.0.0.1')
   }
   const { metrics, endpoints } = value ?? {}
   if (metrics?.enabled === true) check(metrics, ['metrics'], ' (KAFKA_METRICS_TOKEN, KAFKA_METRICS_ALLOW_UNAUTHENTICATED)')
@@ -39,7 +39,7 @@ export async function checkEndpoints(root: MapNode, steps: readonly string[], pr
       const say = (level: number, what: string, known: readonly string[]): void => {
         const { start, end } = ranges[level]
         const message = `there is no ${what} ${names[level]}; there ${known.length === 1 ? 'is' : 'are'} ${known.join(', ')}`
-        problems.add('CONFIG_EXPRESSION', spanInScalar(node, start, end) ?? node.span, path, message, suggest(names[level], known))
+        problems.add('CONFIG_EXPRESSION', spanInScalar(node, start, end) ?? nearby(node.span), path, message, suggest(names[level], known))
       }
       if (names[0] === 'value') continue
       if (!fields.includes(names[0])) say(0, 'field', fields)

@@ -4,7 +4,7 @@ import { resolve } from 'node:path'
 import type { Problems } from './problems.ts'
 import { spanInScalar } from './scalar.ts'
 import { suggest } from '../kit/text/suggest.ts'
-import type { Path, ScalarNode, Substitution, TreeNode } from './tree.ts'
+import { nearby, type Path, type ScalarNode, type Substitution, type TreeNode } from './tree.ts'
 
 /** Key of an environment in which `${file:path}` is not read. */
 export const NO_FILES = Symbol('no files')
@@ -141,6 +141,6 @@ export function resolveScalar(node: ScalarNode, path: Path, env: Env, base: stri
   if (typeof node.value !== 'string') return node
   const result = substitute(node.value, env, base)
   if (!result) return node
-  for (const e of result.errors) problems?.add(e.code, spanInScalar(node, e.start, e.end) ?? node.span, path, e.message, e.suggestion)
+  for (const e of result.errors) problems?.add(e.code, spanInScalar(node, e.start, e.end) ?? nearby(node.span), path, e.message, e.suggestion)
   return { ...node, value: result.text, substitution: result.substitution }
 }

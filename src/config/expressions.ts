@@ -5,7 +5,7 @@ import type { Marked } from './convert.ts'
 import type { Problems } from './problems.ts'
 import type { Locate } from './report.ts'
 import { spanInScalar } from './scalar.ts'
-import { formatPath, type Path, valueSpan } from './tree.ts'
+import { formatPath, nearby, type Path, valueSpan } from './tree.ts'
 
 /** @returns the `path` of each expression with a problem */
 export async function checkExpressions(
@@ -33,7 +33,7 @@ export async function checkExpressions(
       for (const p of result.problems)
         problems.add(
           'CONFIG_EXPRESSION',
-          (node && spanInScalar(node, Math.min(p.start, end), Math.min(p.end, end))) ?? whole,
+          (node && spanInScalar(node, Math.min(p.start, end), Math.min(p.end, end))) ?? nearby(whole),
           path,
           p.message,
           p.suggestion,

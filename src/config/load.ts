@@ -1,8 +1,7 @@
 /** Loads a pipeline file to a checked `Pipeline`. Needs no network; reports all problems with positions. */
-import { dirname } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Plugin, SinkPlugin, SourcePlugin, TransformPlugin } from '../contract/plugin.ts'
-import { obstacles } from './delivery.ts'
 import type { Flow } from './flow/flow.ts'
 import { checkEndpoints, checkListeners } from './endpoints.ts'
 import { type Env, resolveTree } from './env.ts'
@@ -41,6 +40,17 @@ export interface LoadOptions {
   readonly samples?: boolean
   /** Receives the types of the records at each step, also those of steps whose types are unknown. */
   readonly onFlow?: (flow: Flow) => void
+  /** Receives the steps of the file, valid or not, with their positions. */
+  readonly onSteps?: (found: FoundSteps) => void
+  /** The text of a file that an editor has not saved, by absolute path; undefined: it is read. Not for code of plugins. */
+  readonly unsaved?: (path: string) => string | undefined
+}
+
+export interface FoundSteps {
+  /** The file with everything that it uses in place. */
+  readonly root: MapNode
+  readonly names: ReadonlyMap<CheckedStep, string>
+  readonly registry: Registry
 }
 
 /** A pipeline from code: the path or `file:` URL of a file, YAML text (it has a line break, or begins with `{`), or the parsed file as plain data. */
@@ -55,7 +65,7 @@ export interface Loaded {
 /** Does not throw for invalid contents or an unreadable file, whose only problem is CONFIG_READ. */
 export async function loadPipeline(file: string, options: LoadOptions = {}): Promise<Loaded> {
   const problems = new Problems()
-  const text = await readText(file, problems)
+  const text = options.unsaved?.(resolve(file)) ?? (await readText(file, problems))
   return text === undefined ? { problems: problems.list() } : load(new SourceText(file, text), problems, options)
 }
 
@@ -136,7 +146,12 @@ async function loadTree(source: SourceText, written: TreeNode, problems: Problem
   // Most files use nothing, and need not load the module.
   const shares = /\buse\b|^x-/m.test(source.text)
   const parsed = shares
-    ? await (await import('./use.ts')).expandUses(written, { base, confined: options.noPlugins === true, problems })
+    ? await (await import('./use.ts')).expandUses(written, {
+        base,
+        confined: options.noPlugins === true,
+        unsaved: options.unsaved,
+        problems,
+      })
     : written
   for (const argument of options.set ?? []) applySet(parsed, argument, problems)
   if (options.forDlq && parsed.entries.get('dlq')?.value.kind === 'map') applySet(parsed, 'dlq.enabled=true', problems)
@@ -158,6 +173,7 @@ async function loadTree(source: SourceText, written: TreeNode, problems: Problem
   const { value, defaults } = await checkFrame(root, env, base, problems)
   const { steps, known } = await checkSteps(root, { registry, env, base, problems })
   const names = nameSteps(steps, problems)
+  options.onSteps?.({ root, names, registry })
   // A step whose plugin could not be loaded has no name; only the problem of the plugin is reported.
   const wiring = registry.incomplete ? new Problems() : problems
   const froms = new Map(steps.filter(s => s.kind === 'sink').map(s => [s, wire(s, names, wiring)]))
@@ -188,7 +204,10 @@ async function loadTree(source: SourceText, written: TreeNode, problems: Problem
   }
   const pipeline = problems.empty ? { ...assemble(source.file, value, steps, names, froms, foreign), defaults, tree: parsed } : undefined
   if (complete && options.forDlq !== true) checkSources(steps, root, problems)
-  if (value?.delivery === 'exactly_once') checkDelivery(pipeline ? partsOf(pipeline) : soundParts(steps, names), root, problems)
+  if (value?.delivery === 'exactly_once') {
+    const { checkDelivery, soundParts } = await import('./check-delivery.ts')
+    checkDelivery(pipeline ? partsOf(pipeline) : soundParts(steps, names), root, problems)
+  }
   if (pipeline) {
     await checkLaneKeys(pipeline, names, problems)
     checkLinks(pipeline, names, problems)
@@ -340,54 +359,4 @@ function checkSources(steps: readonly CheckedStep[], root: MapNode, problems: Pr
       ['sources'],
       'every source is disabled: set enabled: true on at least one',
     )
-}
-
-/** The parts of an invalid pipeline, for delivery checks: other steps can only add obstacles. Not with `repartition`. */
-function soundParts(steps: readonly CheckedStep[], names: ReadonlyMap<CheckedStep, string>): DeliveryPart[] {
-  if (steps.some(s => s.kind === 'transform' && (s.plugin as TransformPlugin).link !== undefined)) return []
-  const enabled = (section: string): any[] =>
-    steps.filter(s => s.enabled && s.path[0] === section).map(s => ({ ...s, name: names.get(s)! }))
-  // Only the plugin of an invalid step is known, not its settings. Traits that are functions of the
-  // settings are not called: they expect valid settings.
-  const known = (s: any): any => {
-    if (s.valid) return s
-    const { replayable, reason } = s.plugin
-    const plugin = {
-      ...s.plugin,
-      ...(s.path[0] === 'sources' && { transactions: undefined, oneShot: false }),
-      ...(typeof replayable === 'function' && { replayable: true }),
-      ...(typeof reason === 'function' && { reason: `${s.plugin.type} has no transactions` }),
-    }
-    return { ...s, plugin }
-  }
-  const sources = enabled('sources').map(known)
-  const sinks = enabled('sinks')
-    .filter(s => s.valid || s.plugin.transactions === undefined)
-    .map(known)
-  return sources.map(s => ({
-    sources: [s],
-    sinks: s.valid ? sinks : sinks.filter(k => k.plugin.transactions === undefined),
-    unsure: !s.valid,
-  }))
-}
-
-interface DeliveryPart {
-  readonly sources: Parameters<typeof obstacles>[0]
-  readonly sinks: Parameters<typeof obstacles>[1]
-  /** The source is invalid: no problem of the source alone is reported. */
-  readonly unsure?: boolean
-}
-
-function checkDelivery(parts: readonly DeliveryPart[], root: MapNode, problems: Problems): void {
-  const found = parts.flatMap(part => obstacles(part.sources, part.sinks).filter(o => o.to !== undefined || !part.unsure))
-  for (const { from, to, reason } of found) {
-    const entry = root.entries.get('delivery')!
-    problems.add(
-      'CONFIG_DELIVERY',
-      valueSpan({ node: entry.value, key: entry.key, partial: false }),
-      ['delivery'],
-      `exactly_once is not possible for ${to ? `${from} -> ${to}` : from}: ${reason}`,
-      'at_least_once',
-    )
-  }
 }

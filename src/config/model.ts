@@ -22,6 +22,17 @@ export interface Problem {
   readonly message: string
   /** Suggested replacement, if any. */
   readonly suggestion?: string
+  /** The suggestion as an edit of `file`; absent if it is an example, or text that does not replace the range. */
+  readonly fix?: Edit
+}
+
+/** Replaces a range of a text; positions as in `Problem`. */
+export interface Edit {
+  readonly line: number
+  readonly column: number
+  readonly endLine: number
+  readonly endColumn: number
+  readonly text: string
 }
 
 export interface Step<P extends Plugin = Plugin> {

@@ -49,8 +49,11 @@ const STYLES: Record<string, ScalarStyle> = {
   BLOCK_FOLDED: 'folded',
 }
 
-/** @returns the tree; undefined if the text cannot be read (`problems` has the reason). */
-export function parseText(source: SourceText, problems: Problems): TreeNode | undefined {
+/**
+ * @param tolerant a text with YAML errors has a tree, too, of what could be read: for an editor, not for checks
+ * @returns the tree; undefined if the text cannot be read (`problems` has the reason).
+ */
+export function parseText(source: SourceText, problems: Problems, tolerant = false): TreeNode | undefined {
   const { text } = source
   const at = (start: number, end = start): { source: SourceText; start: number; end: number } => ({ source, start, end })
   if (text.length > MAX_BYTES) {
@@ -84,7 +87,7 @@ export function parseText(source: SourceText, problems: Problems): TreeNode | un
     return undefined
   }
   // An incomplete tree would only cause false problems.
-  if (broken) return undefined
+  if (broken && !tolerant) return undefined
   if (!root || (isScalar(root) && root.value === null)) {
     if (before && problems.empty)
       problems.add(

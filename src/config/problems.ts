@@ -1,5 +1,6 @@
 /** Collects findings with their line of text, so reports do not need the file. */
 import type { Code } from './codes.ts'
+import { replacement } from './fix.ts'
 import type { Problem } from './model.ts'
 import { redact } from '../kit/text/secrets.ts'
 import { formatPath, OBJECT, type Path, type Span } from './tree.ts'
@@ -103,6 +104,7 @@ export class Problems {
     const to = span.source.position(Math.max(span.end, span.start))
     // A caret needs at least one column.
     const empty = to.line === from.line && to.column === from.column
+    const text = suggestion === undefined || code === 'CONFIG_MISSING_KEY' ? undefined : replacement(span, said.suggestion!)
     return {
       code,
       severity: severity ?? 'error',
@@ -112,6 +114,7 @@ export class Problems {
       endLine: to.line,
       endColumn: empty ? to.column + 1 : to.column,
       ...said,
+      ...(text !== undefined && { fix: { line: from.line, column: from.column, endLine: to.line, endColumn: to.column, text } }),
     }
   }
 

@@ -1,7 +1,7 @@
 /** Reports diagnoses of a plain value at their positions in the file. */
 import type { Diagnosis } from './diagnose.ts'
 import type { Problems } from './problems.ts'
-import { formatPath, type Found, type Path, valueSpan } from './tree.ts'
+import { formatPath, type Found, nearby, type Path, valueSpan } from './tree.ts'
 
 /** Maps a path in the checked value to its path and position in the file. */
 export type Locate = (path: Path) => { path: Path; find: Found }
@@ -21,7 +21,9 @@ export function report(
     const node = found.node
     const hidden =
       j.on === 'value' && (secrets.includes(id) || (node.kind === 'scalar' && node.substitution?.outside === true && !found.partial))
-    const span = j.on === 'value' && !found.partial ? valueSpan(found) : (found.key ?? valueSpan(found))
+    const written = j.on === 'value' && !found.partial ? valueSpan(found) : (found.key ?? valueSpan(found))
+    const inserted = node.kind === 'scalar' && node.substitution !== undefined
+    const span = j.on === 'value' && (found.partial || inserted) ? nearby(written) : written
     const origin =
       node.kind === 'scalar' && node.substitution && !found.partial && j.on === 'value' ? ` (from ${node.substitution.template})` : ''
     problems.add(j.code, span, path, `${j.message}${hidden ? '' : (j.shown ?? '')}${origin}`, hidden ? undefined : j.suggestion)

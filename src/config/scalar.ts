@@ -176,7 +176,8 @@ export function spanInScalar(node: ScalarNode, start: number, end: number): Scal
   const to = sub ? toTemplate(sub.pieces, end, true) : end
   const a = offsets[Math.min(from, offsets.length - 1)]
   const b = offsets[Math.min(Math.max(to, from), offsets.length - 1)]
-  return { source: node.span.source, start: a, end: Math.max(a, b) }
+  const inserted = sub?.pieces.some(p => p.variable !== undefined && p.at < end && p.to > start) === true
+  return { source: node.span.source, start: a, end: Math.max(a, b), ...(inserted && { nearby: true }) }
 }
 
 /** Maps an offset of the value to its template; inside the text of a variable, to the start (or end) of its reference. */

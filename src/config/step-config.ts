@@ -14,7 +14,7 @@ import { alternatives, deref, hasType, type Schema, typesOf } from './schema.ts'
 import { thrownText } from '../kit/plugin-error.ts'
 import { suggest } from '../kit/text/suggest.ts'
 import { bindVariables } from './variables.ts'
-import { type MapEntry, find, formatPath, type Path, type Span, type TreeNode, valueSpan } from './tree.ts'
+import { type MapEntry, find, formatPath, nearby, type Path, type Span, type TreeNode, valueSpan } from './tree.ts'
 
 export interface ConfigContext {
   readonly env: Env
@@ -160,7 +160,8 @@ function runCheck(
     for (const p of plugin.validateConfig(config as never, { dlq: path[0] === 'dlq' })) {
       if (follows(p)) continue
       const at = place(p.path)
-      const here = p.path.length === 0 ? key : at.find.partial || p.on === 'key' ? (at.find.key ?? key) : valueSpan(at.find)
+      const aside = p.path.length === 0 || at.find.partial
+      const here = aside ? nearby(at.find.key ?? key) : p.on === 'key' ? (at.find.key ?? key) : valueSpan(at.find)
       if (!p.source) {
         problems.add('CONFIG_CHECK', here, at.path, p.message, p.suggestion)
         continue

@@ -57,7 +57,11 @@ export interface Span {
   readonly source: SourceText
   readonly start: number
   readonly end: number
+  /** Shows where a value belongs that is not written there as it is: a suggestion does not replace this text. */
+  readonly nearby?: true
 }
+
+export const nearby = (span: Span): Span => ({ ...span, nearby: true })
 
 export type ScalarValue = string | number | boolean | null
 export type ScalarStyle = 'plain' | 'single' | 'double' | 'literal' | 'folded'
@@ -169,7 +173,7 @@ export function find(root: TreeNode, path: Path): Found {
 /** Position of a value: the key of an empty value, the first line of a multi-line value. */
 export function valueSpan(found: Found): Span {
   const { node, key } = found
-  if (node.span.end === node.span.start && key) return key
+  if (node.span.end === node.span.start && key) return nearby(key)
   return firstLine(node)
 }
 
@@ -177,13 +181,10 @@ function firstLine(node: TreeNode): Span {
   const { source, start, end } = node.span
   if (node.kind === 'map' && !node.implicit && source.text[start] !== '{') {
     const first = node.entries.values().next().value
-    if (first) return first.key
+    if (first) return nearby(first.key)
   }
-  if (node.kind === 'seq' && node.items.length > 0 && source.text[start] === '-') return { source, start, end: start + 1 }
+  if (node.kind === 'seq' && node.items.length > 0 && source.text[start] === '-') return nearby({ source, start, end: start + 1 })
   const newline = source.text.indexOf('\n', start)
-  return {
-    source,
-    start,
-    end: Math.max(start, newline >= 0 && newline < end ? newline - (source.text[newline - 1] === '\r' ? 1 : 0) : end),
-  }
+  if (newline < 0 || newline >= end) return { source, start, end: Math.max(start, end) }
+  return nearby({ source, start, end: Math.max(start, newline - (source.text[newline - 1] === '\r' ? 1 : 0)) })
 }

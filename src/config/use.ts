@@ -14,6 +14,7 @@ import { spanInScalar } from './scalar.ts'
 import {
   type MapEntry,
   type MapNode,
+  nearby,
   type Parameters,
   type Path,
   type ScalarNode,
@@ -39,6 +40,8 @@ export interface UseOptions {
   readonly base: string
   /** The file is not trusted: it can use only files in its own folder. */
   readonly confined: boolean
+  /** As in `LoadOptions`. */
+  readonly unsaved?: (path: string) => string | undefined
   readonly problems: Problems
 }
 
@@ -192,7 +195,7 @@ class Expander {
     const known = this.files.get(path)
     if (known) return known
     let why = ''
-    const text = await readText(path, { add: (_code, _span, _path, message) => void (why = message) } as Problems)
+    const text = this.options.unsaved?.(path) ?? await readText(path, { add: (_code, _span, _path, message) => void (why = message) } as Problems)
     if (text === undefined) {
       fail(why.replace(path, file))
       return undefined
@@ -295,7 +298,7 @@ function replaceParameters(node: TreeNode, parameters: Parameters, path: Path, p
   for (const match of template.matchAll(/(?<!\$)\$\{param\.([\w-]*)\}/g)) {
     const [all, name] = match
     const value = parameters.get(name)?.value
-    const span = spanInScalar(node, match.index, match.index + all.length) ?? node.span
+    const span = spanInScalar(node, match.index, match.index + all.length) ?? nearby(node.span)
     if (value === undefined) {
       const near = suggest(name, parameters.keys())
       problems.add('CONFIG_USE', span, path, `there is no parameter ${name}; declare it under parameters`, near && `\${param.${near}}`)

@@ -9,7 +9,17 @@ import type { Problems } from './problems.ts'
 import { spanInScalar } from './scalar.ts'
 import { itemSchema, propertySchema, type Schema, views } from './schema.ts'
 import { isJsonNumber } from '../contract/plugin.ts'
-import { type Parameters, type Path, type ScalarNode, type Span, type Substitution, toExactValue, toValue, type TreeNode } from './tree.ts'
+import {
+  nearby,
+  type Parameters,
+  type Path,
+  type ScalarNode,
+  type Span,
+  type Substitution,
+  toExactValue,
+  toValue,
+  type TreeNode,
+} from './tree.ts'
 
 interface Binding {
   readonly root: Schema
@@ -116,7 +126,7 @@ function noParameter(
   problems: Problems,
 ): void {
   const near = suggest(name, parameters.keys())
-  const span = spanInScalar(node, start, end) ?? node.span
+  const span = spanInScalar(node, start, end) ?? nearby(node.span)
   problems.add('CONFIG_USE', span, path, `there is no parameter ${name}; declare it under parameters`, near && `param.${near}`)
 }
 
@@ -135,7 +145,7 @@ function missing(name: string, node: ScalarNode, path: Path, start: number, end:
   const near = suggest(name, Object.keys(env))
   problems.add(
     'CONFIG_ENV_MISSING',
-    spanInScalar(node, start, end) ?? node.span,
+    spanInScalar(node, start, end) ?? nearby(node.span),
     path,
     `the environment variable ${name} is not set; for a default, write env.?${name}.orValue("…")`,
     near && `env.${near}`,
@@ -154,7 +164,7 @@ function refuse(node: ScalarNode, substitution: Substitution, path: Path, { prob
   const { template, pieces } = substitution
   const [first, ...others] = pieces.filter(isReference)
   const spanOf = ({ start, end }: typeof first): Span =>
-    spanInScalar({ ...node, value: template, substitution: undefined }, start, end) ?? node.span
+    spanInScalar({ ...node, value: template, substitution: undefined }, start, end) ?? nearby(node.span)
   const [what, instead] = first.variable!.startsWith('${param.') ? ['parameter', 'param'] : ['variable', 'env']
   // The problem below replaces those of missing variables.
   for (const piece of [first, ...others]) problems.withdraw('CONFIG_ENV_MISSING', spanOf(piece))

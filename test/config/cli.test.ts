@@ -137,6 +137,7 @@ bad.yaml:6:18 CONFIG_DURATION must be a duration with its unit, such as 500ms, 1
       'path',
       'message',
       'suggestion',
+      'fix',
     ])
     expect(report.files[1].problems[0]).toMatchObject({
       code: 'CONFIG_UNKNOWN_KEY',
@@ -147,6 +148,7 @@ bad.yaml:6:18 CONFIG_DURATION must be a duration with its unit, such as 500ms, 1
       endColumn: 29,
       path: 'sources[0].memory.chanel',
       suggestion: 'channel',
+      fix: { line: 2, column: 23, endLine: 2, endColumn: 29, text: 'channel' },
     })
     expect(JSON.parse((await runner(['validate', 'good.yaml', '--format', 'json'])).out).ok).toBe(true)
   })

@@ -1,6 +1,7 @@
 /** Mistakes of newcomers, and the problems that each of them gives: the position, the beginning of the message and the suggestion. */
 import { expect, test } from 'vitest'
 import { loadText } from '../../src/config/load.ts'
+import { applied } from './applied.ts'
 
 const source = 'sources: [{ file: { path: in.jsonl } }]\n'
 const sink = 'sinks: [{ stdout: {} }]\n'
@@ -338,4 +339,24 @@ test.each(MISTAKES)('%s: %s', async (kind, text, ...expected) => {
 
 test('there are at least 120 of them', () => {
   expect(new Set(MISTAKES.map(([kind, text]) => `${kind} ${text}`)).size).toBeGreaterThanOrEqual(120)
+})
+
+test('a fix removes its problem and adds no error of its own', async () => {
+  const wrong: string[] = []
+  let fixes = 0
+  for (const [kind, text] of MISTAKES) {
+    const before = FILES[kind](text)
+    const { problems } = await loadText('p.yaml', before, { env: {} })
+    for (const { fix, code, message, line, column, path } of problems) {
+      if (!fix) continue
+      fixes++
+      const after = (await loadText('p.yaml', applied(before, fix), { env: {} })).problems
+      const same = after.some(p => p.code === code && p.line === line && p.column === column && p.message === message)
+      // A plugin or a section with the right name is checked only now.
+      const yaml = after.some(p => ['CONFIG_YAML', 'CONFIG_KEY', 'CONFIG_TAG', 'CONFIG_TYPE'].includes(p.code) && p.path === path)
+      if (same || yaml) wrong.push(`${text} -> ${fix.text}: ${after.map(p => p.message).join('; ')}`)
+    }
+  }
+  expect(wrong).toEqual([])
+  expect(fixes).toBeGreaterThan(50)
 })

@@ -15,6 +15,7 @@ export function formatJson(results: readonly FileResult[]): string {
       path: p.path,
       message: p.message,
       suggestion: p.suggestion ?? null,
+      fix: p.fix ?? null,
       ...(p.file === file ? {} : { file: p.file }),
     })),
   }))

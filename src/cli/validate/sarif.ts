@@ -2,6 +2,7 @@ import { pathToFileURL } from 'node:url'
 import { isAbsolute } from 'node:path'
 import manifest from '../../../package.json' with { type: 'json' }
 import { CODES } from '../../config/codes.ts'
+import type { Edit, Problem } from '../../config/model.ts'
 import type { FileResult } from '../validate.ts'
 
 /** SARIF 2.1.0 for code scanning. */
@@ -30,15 +31,30 @@ export function formatSarif(results: readonly FileResult[]): string {
             locations: [
               {
                 physicalLocation: {
-                  artifactLocation: { uri: isAbsolute(p.file) ? pathToFileURL(p.file).href : encodeURI(p.file.replaceAll('\\', '/')) },
+                  artifactLocation: locationOf(p),
                   region: { startLine: p.line, startColumn: p.column, endLine: p.endLine, endColumn: p.endColumn },
                 },
                 ...(p.path === '' ? {} : { logicalLocations: [{ fullyQualifiedName: p.path }] }),
               },
             ],
+            ...(p.fix && { fixes: [fixOf(p, p.fix)] }),
           })),
       },
     ],
   }
   return `${JSON.stringify(log, null, 2)}\n`
 }
+
+const locationOf = ({ file }: Problem): object => ({
+  uri: isAbsolute(file) ? pathToFileURL(file).href : encodeURI(file.replaceAll('\\', '/')),
+})
+
+const fixOf = (p: Problem, { line, column, endLine, endColumn, text }: Edit): object => ({
+  description: { text: `write ${text}` },
+  artifactChanges: [
+    {
+      artifactLocation: locationOf(p),
+      replacements: [{ deletedRegion: { startLine: line, startColumn: column, endLine, endColumn }, insertedContent: { text } }],
+    },
+  ],
+})

@@ -7,7 +7,7 @@ import { spanInScalar } from '../scalar.ts'
 import { COMMON_KEYS } from '../frame.ts'
 import { branchOf, isRoute, withoutSteps } from '../route.ts'
 import type { CheckedStep } from '../steps.ts'
-import { find, type MapNode, type Path, type Span, valueSpan } from '../tree.ts'
+import { find, type MapNode, nearby, type Path, type Span, valueSpan } from '../tree.ts'
 import type { From } from '../wiring.ts'
 import { type Flow, flowOf, type FlowStep, type FlowUse } from './flow.ts'
 
@@ -132,7 +132,7 @@ interface Place {
 function placeOf({ key, path: setting, offset = 0 }: FlowUse, step: CheckedStep): Place {
   const found = key === undefined ? find(step.tree, setting) : find(step.node, [key])
   const node = found.node.kind === 'scalar' && !found.partial ? found.node : undefined
-  const whole = found.partial ? step.key : valueSpan(found)
+  const whole = nearby(found.partial ? step.key : valueSpan(found))
   return {
     path: [...step.path, ...(key === undefined ? [step.type, ...setting] : [key])],
     span: (start, end) => (node && spanInScalar(node, offset + start, offset + end)) ?? whole,
