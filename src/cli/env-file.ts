@@ -24,7 +24,7 @@ export function loadEnvFiles(argv: readonly string[], env: NodeJS.ProcessEnv = p
   const given = namesIn(argv)
   const loaded: EnvFile[] = []
   // A file that is not trusted is validated in a folder that is not trusted.
-  const implied = argv.includes('--no-plugins') ? [] : ['.env']
+  const implied = argv.includes('--no-plugins') || argv[0] === 'lsp' ? [] : ['.env']
   for (const file of given.length > 0 ? given : implied) {
     const text = read(file, given.length > 0)
     if (text === undefined) continue

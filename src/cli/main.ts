@@ -21,6 +21,7 @@ const GROUPS: Record<string, Record<string, Load>> = {
     eval: () => import('./eval.ts'),
     dev: () => import('./dev.ts'),
     fmt: () => import('./fmt.ts'),
+    lsp: () => import('./lsp.ts'),
     list: () => import('./list.ts'),
     schema: () => import('./schema.ts'),
     gen: () => import('./gen.ts'),

@@ -36,6 +36,12 @@ export function describeKeys(schema: Schema, root: Schema = schema, prefix = '',
   return rows.filter(r => !seen.has(r.key) && seen.add(r.key))
 }
 
+/** One key: its type, its default and its description, with code in backticks. */
+export function describeKey(schema: Schema, root: Schema): { readonly type: string; readonly text: string; readonly fallback?: string } {
+  const p = deref(schema, root)
+  return { type: typeText(p, root), text: meaning(p), ...(p.default !== undefined && { fallback: code(p.default) }) }
+}
+
 /** The description and limits of a key; code is in backticks. */
 function meaning(p: Schema): string {
   const limits = [

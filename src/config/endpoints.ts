@@ -29,12 +29,37 @@ export function checkListeners(
   if (Array.isArray(endpoints)) endpoints.forEach((endpoint, i) => check(endpoint as EndpointConfig, ['endpoints', i], ''))
 }
 
-export async function checkEndpoints(root: MapNode, steps: readonly string[], problems: Problems): Promise<void> {
-  const list = root.entries.get('endpoints')?.value
-  if (list?.kind !== 'seq' || list.items.length === 0) return
-  const { fieldPaths } = await import('../expressions/index.ts')
+/** An expression of an endpoint, and the fields that it can read. */
+export interface EndpointExpression {
+  readonly node: ScalarNode
+  readonly path: Path
+  readonly fields: readonly string[]
+}
 
-  const check = (node: ScalarNode, path: Path, fields: readonly string[]): void => {
+export function endpointExpressions(root: MapNode): readonly EndpointExpression[] {
+  const list = root.entries.get('endpoints')?.value
+  const found: EndpointExpression[] = []
+  const walk = (node: TreeNode, path: Path): void => {
+    if (node.kind === 'map') for (const [key, entry] of node.entries) walk(entry.value, [...path, key])
+    else if (node.kind === 'seq') node.items.forEach((item, i) => walk(item, [...path, i]))
+    else if (typeof node.value === 'string') found.push({ node, path, fields: ENDPOINT_FIELDS })
+  }
+  for (const [i, item] of list?.kind === 'seq' ? list.items.entries() : []) {
+    if (item.kind !== 'map') continue
+    const healthy = item.entries.get('healthy')?.value
+    if (healthy?.kind === 'scalar' && typeof healthy.value === 'string')
+      found.push({ node: healthy, path: ['endpoints', i, 'healthy'], fields: ENDPOINT_FIELDS.filter(f => f !== 'healthy') })
+    const body = item.entries.get('body')?.value
+    if (body) walk(body, ['endpoints', i, 'body'])
+  }
+  return found
+}
+
+export async function checkEndpoints(root: MapNode, steps: readonly string[], problems: Problems): Promise<void> {
+  const expressions = endpointExpressions(root)
+  if (expressions.length === 0) return
+  const { fieldPaths } = await import('../expressions/index.ts')
+  for (const { node, path, fields } of expressions) {
     for (const { names, ranges } of fieldPaths(String(node.value))) {
       const say = (level: number, what: string, known: readonly string[]): void => {
         const { start, end } = ranges[level]
@@ -47,21 +72,4 @@ export async function checkEndpoints(root: MapNode, steps: readonly string[], pr
       else if (names[0] === 'steps' && names[2] !== undefined && !STEP_FIELDS.includes(names[2])) say(2, 'field', STEP_FIELDS)
     }
   }
-  const walk = (node: TreeNode, path: Path): void => {
-    if (node.kind === 'map') for (const [key, entry] of node.entries) walk(entry.value, [...path, key])
-    else if (node.kind === 'seq') node.items.forEach((item, i) => walk(item, [...path, i]))
-    else if (typeof node.value === 'string') check(node, path, ENDPOINT_FIELDS)
-  }
-  list.items.forEach((item, i) => {
-    if (item.kind !== 'map') return
-    const healthy = item.entries.get('healthy')?.value
-    if (healthy?.kind === 'scalar' && typeof healthy.value === 'string')
-      check(
-        healthy,
-        ['endpoints', i, 'healthy'],
-        ENDPOINT_FIELDS.filter(f => f !== 'healthy'),
-      )
-    const body = item.entries.get('body')?.value
-    if (body) walk(body, ['endpoints', i, 'body'])
-  })
 }

@@ -46,6 +46,7 @@ export function substitute(template: string, env: Env, base: string): Replaced |
   if (!template.includes('${')) return undefined
   const errors: EnvError[] = []
   const out = new TextPieces()
+  const near = nearestIn(env)
   let replaced = false
   let i = 0
   while (i < template.length) {
@@ -60,7 +61,8 @@ export function substitute(template: string, env: Env, base: string): Replaced |
     out.push(template.slice(i, open), i, open)
     const close = template.indexOf('}', open)
     const end = close < 0 ? template.length : close + 1
-    const result = close < 0 ? syntax(open, end, '${ is not closed') : reference(template.slice(open + 2, close), open, end, env, base)
+    const result =
+      close < 0 ? syntax(open, end, '${ is not closed') : reference(template.slice(open + 2, close), open, end, env, base, near)
     if ('text' in result) out.push(result.text, open, end, template.slice(open, end), result.outside)
     else {
       errors.push(result)
@@ -84,7 +86,25 @@ interface Value {
   readonly outside: boolean
 }
 
-function reference(body: string, start: number, end: number, env: Env, base: string): Value | EnvError {
+/** Names per text that are searched for: a text of references to missing variables would take seconds. */
+const MAX_SEARCHED = 50
+
+function nearestIn(env: Env): (name: string) => string | undefined {
+  const found = new Map<string, string | undefined>()
+  return name => {
+    if (!found.has(name) && found.size < MAX_SEARCHED) found.set(name, suggest(name, Object.keys(env)))
+    return found.get(name)
+  }
+}
+
+function reference(
+  body: string,
+  start: number,
+  end: number,
+  env: Env,
+  base: string,
+  nearest: (name: string) => string | undefined,
+): Value | EnvError {
   if (body.startsWith('file:')) {
     if (env[NO_FILES]) return { code: 'CONFIG_ENV_FILE', start, end, message: '${file:…} is not read with --no-plugins' }
     return readSecret(body.slice(5), start, end, base)
@@ -96,7 +116,7 @@ function reference(body: string, start: number, end: number, env: Env, base: str
   // As in a shell, `:-` also applies to an empty variable.
   if (fallback !== undefined && (value === undefined || value === '')) return { text: fallback, outside: false }
   if (value !== undefined) return { text: value, outside: true }
-  const near = suggest(name, Object.keys(env))
+  const near = nearest(name)
   return {
     code: 'CONFIG_ENV_MISSING',
     start,
@@ -141,6 +161,7 @@ export function resolveScalar(node: ScalarNode, path: Path, env: Env, base: stri
   if (typeof node.value !== 'string') return node
   const result = substitute(node.value, env, base)
   if (!result) return node
-  for (const e of result.errors) problems?.add(e.code, spanInScalar(node, e.start, e.end) ?? nearby(node.span), path, e.message, e.suggestion)
+  for (const e of result.errors)
+    problems?.add(e.code, spanInScalar(node, e.start, e.end) ?? nearby(node.span), path, e.message, e.suggestion)
   return { ...node, value: result.text, substitution: result.substitution }
 }

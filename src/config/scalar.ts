@@ -4,8 +4,16 @@
  */
 import type { ScalarNode } from './tree.ts'
 
+/** A value with many references asks for it as many times. */
+const known = new WeakMap<ScalarNode, number[] | undefined>()
+
 /** `offsets[i]` is the position of character i of the value in the source text; one more entry for its end. */
-export function scalarOffsets(node: ScalarNode): number[] | undefined {
+export function scalarOffsets(node: ScalarNode): readonly number[] | undefined {
+  if (!known.has(node)) known.set(node, decode(node))
+  return known.get(node)
+}
+
+function decode(node: ScalarNode): number[] | undefined {
   const { source, start, end } = node.span
   const expected = node.substitution?.template ?? node.value
   const text = source.text.slice(start, end)

@@ -26,6 +26,13 @@ import {
 } from './tree.ts'
 
 const REFERENCE = /^([^#\s]+\.ya?ml)?#([A-Za-z_][\w-]*)$/
+
+/** `./shared.yaml#name` or `#x-name`; undefined: another text. */
+export function parseReference(text: string): { readonly file: string | undefined; readonly name: string } | undefined {
+  const [, file, name] = REFERENCE.exec(text) ?? []
+  return name === undefined ? undefined : { file, name }
+}
+
 const TYPES = ['string', 'number', 'boolean', 'list', 'map'] as const
 /** Sharing is for a few lines; more than this is a loop or a bomb. */
 const MAX_USES = 200
@@ -151,9 +158,9 @@ class Expander {
       return unknown(span)
     }
     const text = reference.value.kind === 'scalar' ? String(reference.value.value) : ''
-    const match = REFERENCE.exec(text)
-    if (!match) return fail('write the file and the name in it: use: ./shared.yaml#name, or use: "#x-name" for this file')
-    const [, file, name] = match
+    const parsed = parseReference(text)
+    if (!parsed) return fail('write the file and the name in it: use: ./shared.yaml#name, or use: "#x-name" for this file')
+    const { file, name } = parsed
     const from = node.span.source
     if (depthOf(from) >= MAX_NESTED) return fail(`${name} is used inside more than ${MAX_NESTED} others; does it use itself?`)
     if (++this.uses > MAX_USES) return fail(`a pipeline can use other parts at most ${MAX_USES} times`)
@@ -195,7 +202,8 @@ class Expander {
     const known = this.files.get(path)
     if (known) return known
     let why = ''
-    const text = this.options.unsaved?.(path) ?? await readText(path, { add: (_code, _span, _path, message) => void (why = message) } as Problems)
+    const text =
+      this.options.unsaved?.(path) ?? (await readText(path, { add: (_code, _span, _path, message) => void (why = message) } as Problems))
     if (text === undefined) {
       fail(why.replace(path, file))
       return undefined
@@ -346,7 +354,7 @@ const near = (name: string, names: readonly string[], file: string | undefined):
   return other && (file === undefined ? `"#${other}"` : `${file}#${other}`)
 }
 
-function isWithin(folder: string, path: string): boolean {
+export function isWithin(folder: string, path: string): boolean {
   try {
     const inside = relative(realpathSync(folder), realpathSync(path))
     return inside !== '' && !inside.startsWith('..') && !inside.startsWith('/')

@@ -139,6 +139,6 @@ export function checkPorts(
   }
 }
 
-function portsOf(step: CheckedStep): string[] {
+export function portsOf(step: CheckedStep): string[] {
   return step.kind === 'transform' ? ((step.plugin as TransformPlugin).ports?.(step.config) ?? []) : []
 }

@@ -59,8 +59,18 @@ interface Content {
 export async function loadCatalog(file: string, env: Env = process.env): Promise<{ catalog?: Catalog; problems: readonly Problem[] }> {
   const problems = new Problems()
   const text = await readText(file, problems)
-  const source = new SourceText(file, text ?? '')
-  const parsed = text === undefined ? undefined : parseText(source, problems)
+  return text === undefined ? { problems: problems.list() } : loadCatalogueText(file, text, env)
+}
+
+/** As `loadCatalogue`, for a text. */
+export async function loadCatalogueText(
+  file: string,
+  text: string,
+  env: Env = process.env,
+): Promise<{ catalogue?: Catalogue; problems: readonly Problem[] }> {
+  const problems = new Problems()
+  const source = new SourceText(file, text)
+  const parsed = parseText(source, problems)
   if (!parsed) return { problems: problems.list() }
   if (parsed.kind !== 'map') {
     problems.add(

@@ -34,8 +34,13 @@ export interface TestOptions {
  * The problems of a test file, including those of its pipeline with the variables and overrides of the tests. Runs nothing. Problems
  * of the pipeline file itself are left to the check of that file.
  */
-export async function checkTestFile(file: string, load: TestOptions['load'], loadPlain: TestOptions['load']): Promise<readonly Problem[]> {
-  const { tests, problems, source } = await loadTests(file)
+export async function checkTestFile(
+  file: string,
+  load: TestOptions['load'],
+  loadPlain: TestOptions['load'],
+  options: LoadTestsOptions = {},
+): Promise<readonly Problem[]> {
+  const { tests, problems, source } = await loadTests(file, options)
   if (!tests) return problems
   const found = await prepare(tests, source, load)
   if (found.problems.length === 0) return []

@@ -9,7 +9,7 @@ import { bytes, time } from './values.ts'
 const CHANNEL_KEYS = new Set(['match', 'order', 'count', 'messages'])
 
 /** `outputs: { count: 3 }`: a map of comparison options; in a map of sinks, all values are lists or maps. */
-function isChannel(node: MapNode): boolean {
+export function isChannel(node: MapNode): boolean {
   const keys = [...node.entries.keys()]
   return keys.every(key => CHANNEL_KEYS.has(key)) && keys.some(key => key !== 'messages' && node.entries.get(key)!.value.kind === 'scalar')
 }

@@ -1,6 +1,6 @@
 /** Loads a test file: parses it, checks its schema and converts it for the engine. Problems have positions, as for pipeline files. */
 import { readRegular } from '../kit/read-regular.ts'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { diagnose } from '../config/diagnose.ts'
 import type { Problem } from '../config/model.ts'
@@ -33,12 +33,14 @@ export interface LoadTestsOptions {
   readonly base?: string
   /** The caller has the pipeline, so the tests need no pipeline file. */
   readonly pipelineGiven?: boolean
+  /** The text of a file that an editor has not saved, by absolute path. */
+  readonly unsaved?: (path: string) => string | undefined
 }
 
 /** @param input the path or URL of a test file, its YAML text, or the parsed file as plain data */
 export async function loadTests(input: PipelineInput, options: LoadTestsOptions = {}): Promise<LoadedTests> {
   const problems = new Problems()
-  const { text, root, base, isFile } = read(input, options.base ?? process.cwd(), problems)
+  const { text, root, base, isFile } = read(input, options, problems)
   const source = new TestSource(text, root, base)
   if (!root || !problems.empty) return { tests: undefined, problems: problems.list(), source }
 
@@ -66,14 +68,14 @@ interface Read {
   readonly isFile: boolean
 }
 
-function read(input: PipelineInput, base: string, problems: Problems): Read {
+function read(input: PipelineInput, { base = process.cwd(), unsaved }: LoadTestsOptions, problems: Problems): Read {
   if (typeof input === 'object' && !(input instanceof URL)) {
     const parsed = parseObject(input, problems)
     return { text: parsed?.source ?? new SourceText(OBJECT, ''), root: parsed?.root, base, isFile: false }
   }
   const given = typeof input === 'string' && isText(input)
   const file = given ? '(text)' : input instanceof URL ? fileURLToPath(input) : (input as string)
-  const content = given ? (input as string) : readText(file)
+  const content = given ? (input as string) : (unsaved?.(resolve(file)) ?? readText(file))
   const text = new SourceText(file, typeof content === 'string' ? content : '')
   const nothing = { source: text, start: 0, end: 0 }
   if (typeof content !== 'string') problems.add('CONFIG_READ', nothing, [], `${file} cannot be read: ${content.message}`)

@@ -14,6 +14,7 @@ export async function validateTestFile(file: string, options: LoadOptions = {}):
         set: set.map(s => s.argument),
       }),
     pipeline => loadPipeline(pipeline, options),
+    { unsaved: options.unsaved },
   )
   return { problems }
 }

@@ -1,0 +1,15 @@
+/** Checks the text of a file, which need not be that on the disk. */
+import { NO_FILES } from '../../config/env.ts'
+import { type LoadOptions, loadPipeline, loadText } from '../../config/load.ts'
+import type { Problem } from '../../config/model.ts'
+
+export async function validateText(
+  file: string,
+  text: string,
+  kind: 'pipeline' | 'test' | 'catalogue',
+  options: LoadOptions,
+): Promise<{ readonly problems: readonly Problem[] }> {
+  if (kind === 'pipeline') return loadText(file, text, options)
+  if (kind === 'catalogue') return (await import('../../operations/catalogue.ts')).loadCatalogueText(file, text, options.env)
+  return (await import('./test-file.ts')).validateTestFile(file, options)
+}
