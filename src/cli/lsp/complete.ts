@@ -56,7 +56,8 @@ export async function complete(space: Workspace, path: string, text: string, off
   if (!cursor) return []
   const kind = space.kindOf(path, text) ?? guess(cursor.root)
   if (!kind) return []
-  await space.current(path)
+  // The plugins of an earlier text: a check would delay every keystroke.
+  if (!space.checked.has(path)) await space.current(path)
   const registry = space.registry(path)
   const place = await placeAt(kind, cursor.root, cursor.path, registry)
   const found = cursor.position === 'key' ? await keys(space, path, text, cursor, kind, place, registry) : []
@@ -202,7 +203,7 @@ async function values(space: Workspace, path: string, text: string, cursor: Curs
     return [...found.values()]
   }
   if (key === 'use') {
-    for (const name of await shared(space, path, text, cursor)) add(name, KIND.file, { text: /^#/.test(name) ? `"${name}"` : name })
+    for (const name of await shared(space, path, text, cursor)) add(name, KIND.file, { text: name.startsWith('#') ? `"${name}"` : name })
     return [...found.values()]
   }
   if (kind === 'test' && key === 'step')

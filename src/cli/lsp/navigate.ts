@@ -8,7 +8,7 @@ import { stepReferences } from '../../config/references.ts'
 import { find, formatPath, type Path, SourceText, type Span, type TreeNode } from '../../config/tree.ts'
 import { parseReference } from '../../config/use.ts'
 import { testReferences } from '../../testing/references.ts'
-import { indexIn, tokenAt } from './cursor.ts'
+import { tokenAt } from './cursor.ts'
 import type { Workspace } from './workspace.ts'
 
 /** The part that `use` at this path of a file names. */

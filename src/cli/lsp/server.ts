@@ -26,7 +26,7 @@ export async function serve(): Promise<never> {
   const connection = lsp.createConnection(process.stdin, protocolOnly())
   const space = new Workspace()
   const documents = new lsp.TextDocuments(TextDocument)
-  const publisher = new Publisher(space, (uri, diagnostics) => connection.sendDiagnostics({ uri, diagnostics }))
+  const publisher = new Publisher(space, (uri, diagnostics) => void connection.sendDiagnostics({ uri, diagnostics }))
 
   connection.onInitialize(({ initializationOptions }) => {
     space.trusted = (initializationOptions as { plugins?: unknown } | undefined)?.plugins === true

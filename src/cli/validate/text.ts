@@ -1,6 +1,5 @@
 /** Checks the text of a file, which need not be that on the disk. */
-import { NO_FILES } from '../../config/env.ts'
-import { type LoadOptions, loadPipeline, loadText } from '../../config/load.ts'
+import { type LoadOptions, loadText } from '../../config/load.ts'
 import type { Problem } from '../../config/model.ts'
 
 export async function validateText(
