@@ -1,7 +1,7 @@
 /** The outline of a file: sources, transforms and sinks with their names; the tests of a test file. */
 import { parseText } from '../../config/parse.ts'
 import { Problems } from '../../config/problems.ts'
-import { COMMON_KEYS } from '../../config/steps.ts'
+import { COMMON_KEYS } from '../../config/frame.ts'
 import { type MapNode, SourceText, type Span, type TreeNode } from '../../config/tree.ts'
 import type { FileKind } from './schemas.ts'
 
