@@ -2,13 +2,15 @@
 import { fieldPaths } from '../expressions/index.ts'
 import { endpointExpressions } from './endpoints.ts'
 import type { FoundSteps } from './load.ts'
+import { isRoute } from './route.ts'
 import { spanInScalar } from './scalar.ts'
 import type { Schema } from './schema.ts'
 import { find, type ScalarNode, type Span, type TreeNode } from './tree.ts'
 
 export interface StepReference {
+  /** The whole name: with its route and branch, for a step in a branch. */
   readonly name: string
-  /** Only the name, without the port or quotes. */
+  /** Only the name as it is written, without the port or quotes. */
   readonly span: Span
   /** The `name:` of the step itself. */
   readonly declares: boolean
@@ -22,9 +24,9 @@ const COMPARED = /meta\.source\s*(?:==|!=)\s*(["'])([\w-]+)\1|(["'])([\w-]+)\3\s
 
 export function stepReferences({ root, names }: FoundSteps): StepReference[] {
   const found: StepReference[] = []
-  const add = (node: ScalarNode, start: number, name: string, declares = false): void => {
-    const span = spanInScalar(node, start, start + name.length)
-    if (span && !span.nearby) found.push({ name, span, declares })
+  const add = (node: ScalarNode, start: number, written: string, name?: string): void => {
+    const span = spanInScalar(node, start, start + written.length)
+    if (span && !span.nearby) found.push({ name: name ?? written, span, declares: name !== undefined })
   }
   const compared = (node: TreeNode): void => {
     if (node.kind === 'map') for (const { value } of node.entries.values()) compared(value)
@@ -35,16 +37,24 @@ export function stepReferences({ root, names }: FoundSteps): StepReference[] {
         add(node, match.index + match[0].indexOf(name, match[2] === undefined ? 0 : match[0].search(/["']/)), name)
       }
   }
-  for (const step of names.keys()) {
+  /** The sinks of branches. */
+  const ends = (branches: TreeNode): void => {
+    for (const branch of branches.kind === 'seq' ? branches.items : []) {
+      const to = branch.kind === 'map' ? branch.entries.get('to')?.value : undefined
+      for (const sink of to?.kind === 'seq' ? to.items : [to]) if (text(sink)) add(sink, 0, sink.value)
+    }
+  }
+  for (const [step, full] of names) {
     const name = step.node.entries.get('name')?.value
-    if (text(name)) add(name, 0, name.value, true)
+    if (text(name)) add(name, 0, name.value, full)
     const from = step.node.entries.get('from')?.value
     if (text(from)) add(from, 0, from.value.split('.')[0])
     for (const [property, { format }] of Object.entries((step.plugin.schema as Schema).properties ?? {})) {
       const node = format === 'source_step' ? find(step.tree, [property]) : undefined
       if (node && !node.partial && text(node.node)) add(node.node, 0, node.node.value)
     }
-    compared(step.node)
+    if (isRoute(step)) ends(find(step.tree, ['branches']).node)
+    if (!step.within) compared(step.node)
   }
   for (const { node } of endpointExpressions(root))
     for (const { names: path, ranges } of fieldPaths(String(node.value)))

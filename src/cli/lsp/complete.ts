@@ -201,6 +201,8 @@ async function values(space: Workspace, path: string, text: string, cursor: Curs
       if (step.enabled && step.valid) for (const port of portsOf(step)) add(`${name}.${port}`, KIND.reference)
     return [...found.values()]
   }
+  if (place.plugin?.type === 'route' && (key === 'to' || cursor.path.at(-2) === 'to'))
+    for (const name of stepNames((await space.current(path))?.steps, ['sink'])) add(name, KIND.reference)
   if (key === 'use') {
     for (const name of await shared(space, path, text, cursor)) add(name, KIND.file, { text: name.startsWith('#') ? `"${name}"` : name })
     return [...found.values()]
@@ -329,7 +331,8 @@ async function markIn(space: Workspace, path: string, marked: string, offset: nu
     })
     const use = flow?.uses.find(u => u.text.includes(MARK))
     if (use) return { use, record: use.of ?? use.record }
-    const here = [...(steps?.names ?? [])].find(
+    // The steps of a branch are behind their route.
+    const here = [...(steps?.names ?? [])].findLast(
       ([{ node }]) => node.span.source.file === path && node.span.start <= offset && offset <= node.span.end,
     )
     const arriving = flow?.edges.filter(edge => edge.to === here?.[1]).map(edge => edge.type) ?? []

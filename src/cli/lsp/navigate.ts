@@ -93,10 +93,10 @@ async function renamable(space: Workspace, path: string, text: string, offset: n
   if (checked?.kind === 'test') {
     const root = parseText(new SourceText(path, text), new Problems(), true)
     const at = root && testReferences(root).find(isAt)
-    if (at) return { ...at, pipeline: space.pipelineOf(path, text) }
+    if (at) return { name: at.name, span: ownPart(at, at.name)[0], pipeline: space.pipelineOf(path, text) }
   } else if (checked?.kind === 'pipeline' && checked.steps) {
     const at = stepReferences(checked.steps).find(isAt)
-    if (at) return { ...at, pipeline: path }
+    if (at) return { name: at.name, span: ownPart(at, at.name)[0], pipeline: path }
   }
   throw new Refused('only names of steps can be renamed: put the cursor on the value of name, or on a place that names the step')
 }
@@ -114,7 +114,9 @@ function declared(steps: FoundSteps, name: string): void {
   if (!declaration) {
     const exists = [...steps.names.values()].includes(name)
     throw new Refused(
-      exists ? `the step ${name} has its name from its plugin: write name: ${name} into it first` : `there is no step ${name}`,
+      exists
+        ? `the step ${name} has its name from its plugin: write name: ${name.split('/').at(-1)} into it first`
+        : `there is no step ${name}`,
     )
   }
   const { source } = declaration.span
@@ -161,23 +163,31 @@ export async function rename(
   if (before.errors > 0) throw new Refused(`${pipeline} has problems, and a place with a problem may name the step: correct them first`)
   if (before.steps.registry.incomplete)
     throw new Refused('the plugins of the file are not loaded, and their steps may name the step: trust the workspace first')
+  const full = old.slice(0, old.lastIndexOf('/') + 1) + name
   if (!NAME.test(name)) throw new Refused(`${name} is not a name of a step: write a-z, 0-9, _ and -, such as check_2`)
-  if ([...before.steps.names.values()].includes(name)) throw new Refused(`the pipeline has a step ${name} already`)
-  const spans = stepReferences(before.steps).flatMap(r => (r.name === old ? [r.span] : []))
+  if ([...before.steps.names.values()].includes(full)) throw new Refused(`the pipeline has a step ${full} already`)
+  const spans = stepReferences(before.steps).flatMap(r => ownPart(r, old))
   const elsewhere = spans.find(span => span.source.file !== pipeline)
   if (elsewhere) throw new Refused(`the step is also named in the shared file ${elsewhere.source.file}: change it there`)
   const edits = new Map([[pipeline, unique(spans)]])
-  await sameSteps(space, pipeline, before, replaced(before.text, edits.get(pipeline)!, name), old, name)
+  await sameSteps(space, pipeline, before, replaced(before.text, edits.get(pipeline)!, name), old, full)
   const tests = new Set(path === pipeline ? space.testsOf(pipeline) : [path, ...space.testsOf(pipeline)])
   for (const test of tests) {
     const content = await space.text(test)
     if (content === undefined || space.pipelineOf(test, content) !== pipeline) continue
     const root = parseText(new SourceText(test, content), new Problems())
     if (!root) throw new Refused(`${test} is not valid YAML, so the step cannot be renamed in it`)
-    const found = testReferences(root).flatMap(r => (r.name === old ? [r.span] : []))
+    const found = testReferences(root).flatMap(r => ownPart(r, old))
     if (found.length > 0) edits.set(test, unique(found))
   }
   return edits
+}
+
+/** The last part of the name in a reference to the step, or to a step in a branch of it. */
+function ownPart({ name, span, declares }: { name: string; span: Span; declares?: boolean }, old: string): Span[] {
+  if (declares) return name === old ? [span] : []
+  if (name !== old && !name.startsWith(`${old}/`)) return []
+  return [{ ...span, start: span.start + old.lastIndexOf('/') + 1, end: span.start + old.length }]
 }
 
 /** A step may be found twice if an alias repeats it. */
@@ -194,7 +204,7 @@ async function sameSteps(space: Workspace, pipeline: string, before: Before, aft
   const now = steps ? named(steps) : new Map<string, string>()
   for (const [place, was] of named(before.steps)) {
     const is = now.get(place)
-    if (is !== (was === old ? name : was))
+    if (is !== (was === old || was.startsWith(`${old}/`) ? name + was.slice(old.length) : was))
       throw new Refused(`the step at ${place} would be called ${is} instead of ${was}: give it a name first`)
   }
   if (errors > before.errors) throw new Refused(`the pipeline would have a problem that it does not have now: a variable may name ${old}`)

@@ -54,11 +54,20 @@ function stepOn(file: FileKind, path: Path): [kinds: readonly Kind[], length: nu
   const section = String(path[0])
   if (file === 'pipeline') {
     if (section === 'dlq' && path.length > 0) return [['sink'], 1]
-    return path.length > 1 && Object.hasOwn(SECTION, section) ? [[SECTION[section]], 2] : undefined
+    return path.length > 1 && Object.hasOwn(SECTION, section) ? [[SECTION[section]], inBranch(path, 2)] : undefined
   }
   if (file !== 'shared' || path.length === 0) return undefined
   // A name has a list of steps, or is a step.
   return path[1] === 'steps' && path.length > 2 ? [KINDS, 3] : path[1] === 'steps' || path[1] === 'parameters' ? undefined : [KINDS, 1]
+}
+
+/** The length of the path of the innermost step: steps of branches are steps, too. */
+function inBranch(path: Path, length: number): number {
+  if (path[length] !== 'route') return length
+  const branch = path[length + 1] === 'branches' ? length + 2 : length + 1
+  const step = branch + 2
+  const inside = typeof path[branch] === 'number' && path[branch + 1] === 'steps' && typeof path[step] === 'number'
+  return inside ? inBranch(path, step + 1) : length
 }
 
 function walk(root: Schema, tree: TreeNode | undefined, path: Path): Place {

@@ -114,7 +114,7 @@ export async function serve(): Promise<never> {
   connection.onPrepareRename(params =>
     on(params, async (path, document) => {
       const { span, name } = await prepareRename(space, path, document.getText(), document.offsetAt(params.position))
-      return { range: rangeIn(document, span), placeholder: name }
+      return { range: rangeIn(document, span), placeholder: name.split('/').at(-1)! }
     }),
   )
   connection.onRenameRequest(params =>

@@ -34,7 +34,26 @@ function step(node: MapNode): Outline {
   const [type, first] = [...node.entries].find(([key]) => !COMMON.has(key)) ?? [...node.entries][0] ?? ['', undefined]
   const named = textOf(node.entries.get('name')?.value) ?? textOf(node.entries.get('use')?.value)
   const at = node.entries.get('name')?.key ?? first?.key ?? { ...node.span, end: node.span.start }
-  return { name: named ?? (type || 'step'), detail: named === undefined ? '' : type, kind: 'step', whole: node.span, at, children: [] }
+  return {
+    name: named ?? (type || 'step'),
+    detail: named === undefined ? '' : type,
+    kind: 'step',
+    whole: node.span,
+    at,
+    children: type === 'route' ? branches(first!.value) : [],
+  }
+}
+
+/** The branches of a route with their steps. */
+function branches(node: TreeNode): Outline[] {
+  const list = node.kind === 'map' ? node.entries.get('branches')?.value : node
+  return (list?.kind === 'seq' ? list.items : []).flatMap((branch): Outline[] => {
+    if (branch.kind !== 'map') return []
+    const { name, at } = step(branch)
+    const steps = branch.entries.get('steps')?.value
+    const children = (steps?.kind === 'seq' ? steps.items : []).flatMap(item => (item.kind === 'map' ? [step(item)] : []))
+    return [{ name, detail: 'branch', kind: 'part', whole: branch.span, at, children }]
+  })
 }
 
 const textOf = (node: TreeNode | undefined): string | undefined =>

@@ -150,6 +150,14 @@ describe('completion', () => {
       ['check.invalid'],
       'from: check.invalid',
     ],
+    ['plugins in a branch', file('  - route:\n      - name: a\n        steps:\n          - fil|'), ['filter', 'bars']],
+    [
+      'fields in a branch',
+      file('  - route: [{ name: a, steps: [{ map: { fields: { q: value } } }, { filter: q.| }] }]'),
+      ['price'],
+      'q.price',
+    ],
+    ['sinks of a branch', file('  - route: [{ name: a, to: | }]', '  - stdout: {}\n    name: out'), ['out']],
     [
       'sources',
       file('  - join_latest: { source: |, key: symbol, as: other }').replace('  - generate', '  - name: prices\n    generate'),
@@ -252,6 +260,19 @@ describe('rename of a step', () => {
     )
     expect(files['r.test.yaml']).toContain('metrics: { schema: { in: 1 }')
     expect(files['r.test.yaml']).toContain('name: check')
+  })
+
+  test('changes the names of steps in branches, and a branch its sink', async () => {
+    const steps =
+      '  - route: [{ name: large, steps: [{ validate: { schema: { type: object }, on_invalid: port }, name: inner }], to: out }]\n    name: sizes'
+    const sinks = '  - stdout: {}\n    name: out\n  - stdout: {}\n    from: sizes/large/inner.invalid'
+    const text = file(steps, sinks)
+    const at = async (word: string, name: string): Promise<string> =>
+      (await editor.rename('route.yaml', text.replace(word, `|${word}`), name))['route.yaml']
+    expect(await at('inner }]', 'check')).toBe(text.replaceAll('inner', 'check'))
+    expect(await at('inner.invalid', 'check')).toBe(text.replaceAll('inner', 'check'))
+    expect(await at('sizes/large', 'parts')).toBe(text.replaceAll('sizes', 'parts'))
+    expect(await at('out }]', 'end')).toBe(text.replaceAll('out\n', 'end\n').replace('to: out', 'to: end'))
   })
 
   test.each([
