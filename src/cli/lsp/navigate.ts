@@ -93,12 +93,21 @@ async function renamable(space: Workspace, path: string, text: string, offset: n
   if (checked?.kind === 'test') {
     const root = parseText(new SourceText(path, text), new Problems(), true)
     const at = root && testReferences(root).find(isAt)
-    if (at) return { name: at.name, span: ownPart(at, at.name)[0], pipeline: space.pipelineOf(path, text) }
+    if (at) return { ...partAt(at, offset), pipeline: space.pipelineOf(path, text) }
   } else if (checked?.kind === 'pipeline' && checked.steps) {
     const at = stepReferences(checked.steps).find(isAt)
-    if (at) return { name: at.name, span: ownPart(at, at.name)[0], pipeline: path }
+    if (at) return { ...partAt(at, offset), pipeline: path }
   }
   throw new Refused('only names of steps can be renamed: put the cursor on the value of name, or on a place that names the step')
+}
+
+/** In `route/branch/step`, the step at the cursor. */
+function partAt(at: { readonly name: string; readonly span: Span; readonly declares?: boolean }, offset: number): Renaming {
+  if (at.declares) return at
+  const end = at.name.indexOf('/', offset - at.span.start)
+  const name = end < 0 ? at.name : at.name.slice(0, end)
+  if (name.split('/').length % 2 === 0) throw new Refused('this is the name of a branch; only names of steps can be renamed')
+  return { name, span: ownPart(at, name)[0] }
 }
 
 /** @throws {Refused} */
