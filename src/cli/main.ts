@@ -21,7 +21,6 @@ const GROUPS: Record<string, Record<string, Load>> = {
     eval: () => import('./eval.ts'),
     dev: () => import('./dev.ts'),
     fmt: () => import('./fmt.ts'),
-    lsp: () => import('./lsp.ts'),
     list: () => import('./list.ts'),
     schema: () => import('./schema.ts'),
     gen: () => import('./gen.ts'),
@@ -44,7 +43,9 @@ const GROUPS: Record<string, Record<string, Load>> = {
     completion: () => import('./completion.ts'),
   },
 }
-const COMMANDS: Record<string, Load> = Object.assign({}, ...Object.values(GROUPS))
+/** Started by editors, so the overview has no line for it. */
+const UNLISTED: Record<string, Load> = { lsp: () => import('./lsp.ts') }
+const COMMANDS: Record<string, Load> = Object.assign({}, ...Object.values(GROUPS), UNLISTED)
 
 /** `runner --help`: one line per command, and at most 24 of them, so that it fits every terminal. */
 function overview(program: Command, help: Help): string {
