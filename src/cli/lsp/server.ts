@@ -157,11 +157,11 @@ const CAPABILITIES: Protocol.ServerCapabilities = {
 
 /** The output for the protocol. Other output, such as that of plugins, goes to standard error. */
 function protocolOnly(): NodeJS.WritableStream {
-  const { stdout } = process
+  const { stdout, stderr } = process
   const write = stdout.write.bind(stdout)
   const channel = Object.create(stdout) as NodeJS.WriteStream
   channel.write = write
-  stdout.write = ((...args: Parameters<typeof process.stderr.write>) => process.stderr.write(...args)) as typeof stdout.write
+  stdout.write = stderr.write.bind(stderr)
   return channel
 }
 
