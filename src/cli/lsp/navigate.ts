@@ -98,7 +98,7 @@ async function renamable(space: Workspace, path: string, text: string, offset: n
     const at = stepReferences(checked.steps).find(isAt)
     if (at) return { ...partAt(at, offset), pipeline: path }
   }
-  throw new Refused('only names of steps can be renamed: put the cursor on the value of name, or on a place that names the step')
+  throw new Refused('only names of steps can be renamed: put the cursor on the value of name, or on a reference to the step')
 }
 
 /** In `route/branch/step`, the step at the cursor. */
@@ -169,7 +169,7 @@ export async function rename(
   const { name: old, pipeline } = await renamable(space, path, text, offset)
   const before = await pipelineSteps(space, pipeline)
   declared(before.steps, old)
-  if (before.errors > 0) throw new Refused(`${pipeline} has problems, and a place with a problem may name the step: correct them first`)
+  if (before.errors > 0) throw new Refused(`${pipeline} has problems, and text with a problem may name the step: correct them first`)
   if (before.steps.registry.incomplete)
     throw new Refused('the plugins of the file are not loaded, and their steps may name the step: trust the workspace first')
   const full = old.slice(0, old.lastIndexOf('/') + 1) + name
