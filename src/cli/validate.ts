@@ -7,7 +7,7 @@ import { NO_FILES } from '../config/env.ts'
 import { type LoadOptions, loadPipeline } from '../config/load.ts'
 import type { Pipeline, Problem } from '../config/model.ts'
 import { setOption } from './options.ts'
-import { findFiles, isCatalogueText } from './validate/files.ts'
+import { findFiles, isCatalogText } from './validate/files.ts'
 
 const FORMATS = ['text', 'json', 'sarif', 'github'] as const
 type Format = (typeof FORMATS)[number]
@@ -93,7 +93,7 @@ async function isCatalog(file: string): Promise<boolean> {
     () => false,
   )
   const text = isFile ? await readFile(file, 'utf8').catch(() => '') : ''
-  return isCatalogueText(text)
+  return isCatalogText(text)
 }
 
 /** Programs look up places in the file: a problem of a `--set` is placed at the beginning of the file, and its message names the `--set`. */

@@ -59,15 +59,15 @@ interface Content {
 export async function loadCatalog(file: string, env: Env = process.env): Promise<{ catalog?: Catalog; problems: readonly Problem[] }> {
   const problems = new Problems()
   const text = await readText(file, problems)
-  return text === undefined ? { problems: problems.list() } : loadCatalogueText(file, text, env)
+  return text === undefined ? { problems: problems.list() } : loadCatalogText(file, text, env)
 }
 
-/** As `loadCatalogue`, for a text. */
-export async function loadCatalogueText(
+/** As `loadCatalog`, for a text. */
+export async function loadCatalogText(
   file: string,
   text: string,
   env: Env = process.env,
-): Promise<{ catalogue?: Catalogue; problems: readonly Problem[] }> {
+): Promise<{ catalog?: Catalog; problems: readonly Problem[] }> {
   const problems = new Problems()
   const source = new SourceText(file, text)
   const parsed = parseText(source, problems)

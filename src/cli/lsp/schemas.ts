@@ -6,7 +6,7 @@ import { type Kind, KINDS, type Registry } from '../../config/registry.ts'
 import { alternatives, itemSchema, propertySchema, type Schema } from '../../config/schema.ts'
 import type { Path, TreeNode } from '../../config/tree.ts'
 
-export type FileKind = 'pipeline' | 'test' | 'catalogue' | 'shared'
+export type FileKind = 'pipeline' | 'test' | 'catalog' | 'shared'
 
 export interface Place {
   /** All alternatives of the value. */
@@ -22,7 +22,7 @@ const ROOTS: Readonly<Record<FileKind, Schema>> = {
   pipeline: FRAME,
   shared: { type: 'object', additionalProperties: true },
   test: testSchema as unknown as Schema,
-  catalogue: topicsSchema as unknown as Schema,
+  catalog: topicsSchema as unknown as Schema,
 }
 
 const SECTION: Readonly<Record<string, Kind>> = { sources: 'source', transforms: 'transform', sinks: 'sink' }

@@ -24,7 +24,7 @@ export function outline(file: FileKind, path: string, text: string): Outline[] {
     const items = value.kind === 'seq' ? value.items : []
     if (file === 'pipeline' && name === 'dlq' && value.kind === 'map') return [{ ...step(value), name, whole, at: key }]
     const steps = file === 'pipeline' && ['sources', 'transforms', 'sinks'].includes(name)
-    if (!steps && !(file === 'test' && name === 'tests') && !(file === 'catalogue' && name === 'topics') && file !== 'shared') return []
+    if (!steps && !(file === 'test' && name === 'tests') && !(file === 'catalog' && name === 'topics') && file !== 'shared') return []
     const children = items.flatMap(item => (item.kind === 'map' ? [step(item)] : []))
     return [{ name, detail: '', kind: file === 'shared' ? 'part' : 'section', whole, at: key, children }]
   })

@@ -11,7 +11,7 @@ import { Registry } from '../../config/registry.ts'
 import { isWithin } from '../../config/use.ts'
 import { pipelineOf, TEST_FILE } from '../../testing/load.ts'
 import { loadEnvFiles } from '../env-file.ts'
-import { isCatalogueText } from '../validate/files.ts'
+import { isCatalogText } from '../validate/files.ts'
 import { validateText } from '../validate/text.ts'
 import type { FileKind } from './schemas.ts'
 
@@ -68,7 +68,7 @@ export class Workspace {
   /** Undefined: not a file of the runner. */
   kindOf(path: string, text: string): FileKind | undefined {
     if (TEST_FILE.test(path)) return 'test'
-    if (isCatalogueText(text)) return 'catalogue'
+    if (isCatalogText(text)) return 'catalog'
     const has = (key: string): boolean => new RegExp(`^(?:${key})[ \\t]*:`, 'm').test(text)
     if ((has('sources') && has('sinks')) || (has('name') && has('sources|sinks|transforms|dlq'))) return 'pipeline'
     if (/^# yaml-language-server:.*pipeline\.schema\.json/m.test(text)) return 'pipeline'
@@ -97,7 +97,7 @@ export class Workspace {
       },
     }
     let problems: readonly Problem[] = []
-    if ((kind === 'pipeline' && text.trim() !== '') || kind === 'test' || kind === 'catalogue')
+    if ((kind === 'pipeline' && text.trim() !== '') || kind === 'test' || kind === 'catalog')
       problems = (await validateText(path, text, kind, options)).problems
     uses.delete(path)
     const now = { kind, problems, steps, flow, uses }

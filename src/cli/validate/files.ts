@@ -36,4 +36,4 @@ async function inFolder(folder: string): Promise<string[]> {
   return out
 }
 
-export const isCatalogueText = (text: string): boolean => /^topics[ \t]*:/m.test(text) && !/^(name|sources|sinks)[ \t]*:/m.test(text)
+export const isCatalogText = (text: string): boolean => /^topics[ \t]*:/m.test(text) && !/^(name|sources|sinks)[ \t]*:/m.test(text)

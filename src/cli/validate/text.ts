@@ -5,10 +5,10 @@ import type { Problem } from '../../config/model.ts'
 export async function validateText(
   file: string,
   text: string,
-  kind: 'pipeline' | 'test' | 'catalogue',
+  kind: 'pipeline' | 'test' | 'catalog',
   options: LoadOptions,
 ): Promise<{ readonly problems: readonly Problem[] }> {
   if (kind === 'pipeline') return loadText(file, text, options)
-  if (kind === 'catalogue') return (await import('../../operations/catalogue.ts')).loadCatalogueText(file, text, options.env)
+  if (kind === 'catalog') return (await import('../../operations/catalog.ts')).loadCatalogText(file, text, options.env)
   return (await import('./test-file.ts')).validateTestFile(file, options)
 }
