@@ -36,7 +36,8 @@ export async function checkSink(config: KafkaSinkConfig, ctx: CheckContext): Pro
       if (found.ok && config.timestamp !== 'now' && ctx.role !== 'dlq')
         named.push(...(await look.dates(topic, config.timestamp, await held)))
     }
-    if (ctx.checkpoints) named.push(...(await look.checkpoints('check')), ...(await look.markers(topics)))
+    if (ctx.checkpoints) named.push(...(await look.checkpoints('check')))
+    if (ctx.delivery === 'exactly_once') named.push(...(await look.markers(topics)))
     return named
   })
 }

@@ -1,9 +1,13 @@
 /** Brokers that can end a transaction without a marker are recognized by what they report about themselves. */
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
+import { checkSink } from '../../../src/connectors/kafka/check.ts'
 import { Cluster } from '../../../src/connectors/kafka/client/cluster.ts'
-import { exposedTopics, levelIn, metadataLevel } from '../../../src/connectors/kafka/client/transact/lost-markers.ts'
-import { brokers } from '../../support/kafka.ts'
+import * as markers from '../../../src/connectors/kafka/client/transact/lost-markers.ts'
+import { brokers, createTopic, unique } from '../../support/kafka.ts'
+import { sinkConfig } from './config.ts'
 import { testLog } from './make.ts'
+
+const { exposedTopics, levelIn, metadataLevel } = markers
 
 /** What real brokers answered, from the tagged fields on; `newest` is the `metadata.version` of the release. */
 const RELEASES = [
@@ -71,4 +75,28 @@ test('a real broker answers', async () => {
   } finally {
     await cluster.close()
   }
+})
+
+vi.mock(import('../../../src/connectors/kafka/client/transact/lost-markers.ts'), { spy: true })
+
+test.each(['exactly_once', 'at_least_once'] as const)('runner check, %s: a warning only where transactions write', async delivery => {
+  const topic = await createTopic(unique('single'))
+  // As the brokers of the release line would answer.
+  vi.mocked(markers.exposedTopics).mockImplementation(async (_, topics) => [...topics])
+  const ctx = {
+    step: 'kafka',
+    role: 'sink',
+    pipeline: 'p',
+    version: 1,
+    delivery,
+    log: testLog,
+    signal: new AbortController().signal,
+  } as const
+  const found = (await checkSink(sinkConfig({ topic, brokers: brokers() }), ctx)).filter(f => f.what === `replicas of topic ${topic}`)
+  vi.mocked(markers.exposedTopics).mockRestore()
+  expect(found).toEqual(
+    delivery === 'exactly_once'
+      ? [expect.objectContaining({ ok: true, detail: expect.stringContaining('release line 4.3'), fix: expect.any(String) })]
+      : [],
+  )
 })
