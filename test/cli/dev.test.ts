@@ -1,5 +1,5 @@
 /** `runner dev`, without a terminal: rounds on save, samples, and nothing written without `--sinks`. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { type Runner, runRunner, startRunner, tempDir } from '../support/runner.ts'
@@ -130,18 +130,28 @@ describe('on save', () => {
   })
 
   test('with --sinks, each valid version writes', async () => {
-    const cwd = tempDir({ 'a.yaml': PIPELINE })
+    const source = PIPELINE.replace('stdin: {}', 'file: { path: in.jsonl, follow: true }')
+    const cwd = tempDir({ 'a.yaml': source, 'in.jsonl': '{"id":1,"price":6}\n' })
     const { runner, event } = developing(cwd, '--sinks')
-    await event(/"event":"waiting"/)
-    runner.input.write('{"id":1,"price":6}\n')
+    const out = (): string => (existsSync(join(cwd, 'out.jsonl')) ? readFileSync(join(cwd, 'out.jsonl'), 'utf8') : '')
     await event(/"event":"replay"/)
-    await expect
-      .poll(() => existsSync(join(cwd, 'out.jsonl')) && readFileSync(join(cwd, 'out.jsonl'), 'utf8'), { timeout: 20_000 })
-      .toBe('{"id":1,"double":12}\n')
+    await expect.poll(out, { timeout: 20_000 }).toBe('{"id":1,"double":12}\n')
     writeFileSync(join(cwd, 'a.yaml'), '[')
     await event(/"event":"invalid"/)
-    runner.input.write('{"id":2,"price":7}\n')
-    await expect.poll(() => readFileSync(join(cwd, 'out.jsonl'), 'utf8'), { timeout: 20_000 }).toContain('{"id":2,"double":14}\n')
+    appendFileSync(join(cwd, 'in.jsonl'), '{"id":2,"price":7}\n')
+    await expect.poll(out, { timeout: 20_000 }).toContain('{"id":2,"double":14}\n')
+    writeFileSync(join(cwd, 'a.yaml'), source.replace('* 2', '* 3'))
+    await event(/"double":21/)
+    appendFileSync(join(cwd, 'in.jsonl'), '{"id":3,"price":8}\n')
+    await expect.poll(out, { timeout: 20_000 }).toBe('{"id":1,"double":12}\n{"id":2,"double":14}\n{"id":3,"double":24}\n')
+    runner.kill('SIGINT')
+    await runner.exit(0)
+    expect(runner.stdout).not.toContain('"event":"ended"')
+  })
+
+  test('standard input cannot be read again, so --sinks refuses it', async () => {
+    const { runner, event } = developing(tempDir({ 'a.yaml': PIPELINE }), '--sinks')
+    expect(await event(/"event":"failed"/)).toMatchObject({ message: expect.stringContaining('standard input cannot be read again') })
     runner.kill('SIGINT')
     await runner.exit(0)
   })

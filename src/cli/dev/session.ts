@@ -150,11 +150,14 @@ class Session {
   /** With `--sinks`, each valid version replaces the one before; otherwise only other sources are read again. */
   private async start(pipeline: Pipeline, untilIdle: number | undefined): Promise<void> {
     const sinks = this.flags.sinks === true
+    if (sinks && !this.flags.once && pipeline.sources.some(s => s.type === 'stdin'))
+      return this.report.failed('standard input cannot be read again after an edit: leave out --sinks, or read a file (--once works)')
     if (this.given && !sinks) return
     const wanted = sinks ? this.seen : JSON.stringify(pipeline.sources.map(s => [s.name, s.type, s.config]))
     if (this.running === wanted) return
-    await this.live?.stop()
+    const former = this.live
     this.live = undefined
+    await former?.stop()
     this.running = wanted
     try {
       this.live = await runLive(pipeline, { sinks, recent: this.recent, untilIdle, onRecords: () => this.gather() })
