@@ -85,7 +85,7 @@ class Session {
     clearTimeout(timer)
     for (const watcher of watchers) watcher.close()
     await this.queue
-    await this.live?.stop()
+    await this.stop()
     return EXIT.ok
   }
 
@@ -155,9 +155,7 @@ class Session {
     if (this.given && !sinks) return
     const wanted = sinks ? this.seen : JSON.stringify(pipeline.sources.map(s => [s.name, s.type, s.config]))
     if (this.running === wanted) return
-    const former = this.live
-    this.live = undefined
-    await former?.stop()
+    await this.stop()
     this.running = wanted
     try {
       this.live = await runLive(pipeline, { sinks, recent: this.recent, untilIdle, onRecords: () => this.gather() })
@@ -182,6 +180,13 @@ class Session {
         if (untilIdle === undefined) this.report.failed(error.message)
       } else if (untilIdle === undefined) this.report.state('ended', 'the input has ended')
     })
+  }
+
+  /** A run that is replaced has not come to its end. */
+  private async stop(): Promise<void> {
+    const former = this.live
+    this.live = undefined
+    await former?.stop()
   }
 
   /** After a burst of records. */
