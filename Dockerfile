@@ -1,4 +1,4 @@
-# One image for every pipeline: the runner, the pipelines of this repository and their topic catalogues.
+# One image for every pipeline: the runner, the pipelines of this repository and their topic catalogs.
 # By digest, so that the image cannot change: --build-arg NODE_IMAGE=node@sha256:… (docs/guide/install.md).
 ARG NODE_IMAGE=node:24-slim
 FROM ${NODE_IMAGE} AS packages
@@ -18,7 +18,7 @@ COPY src src
 RUN npm run build
 
 FROM ${NODE_IMAGE}
-# The container's own network reads the metrics; KAFKA_METRICS_TOKEN asks for a token.
+# The container's own network reads the metrics; KAFKA_METRICS_TOKEN sets a token.
 ENV NODE_ENV=production \
     KAFKA_METRICS_ENABLED=true \
     KAFKA_METRICS_HOST=0.0.0.0 \

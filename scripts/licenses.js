@@ -21,6 +21,6 @@ else
     console.log(`${license} (${names.length}): ${names.join(', ')}`)
 if (rejected.length > 0) {
   console.error(`\nNot known to be permissive:\n${rejected.map(line => `  ${line}`).join('\n')}`)
-  console.error('Replace the package, or add its licence to PERMISSIVE in scripts/packages.js when its terms are acceptable.')
+  console.error('Replace the package, or add its license to PERMISSIVE in scripts/packages.js when its terms are acceptable.')
   process.exitCode = 1
 }

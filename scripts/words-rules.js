@@ -20,6 +20,8 @@ export const PHRASES = [
   { match: /\bmend(?:s|ed|ing)?\b/i, write: 'fix, repair' },
   { match: /\b(?:culprits?|undertakers?|graves?|bur(?:y|ied|ies)|corpses?)\b/i, write: 'the failed record, dead-letter' },
   { match: /\blooks? whether\b/i, write: 'checks whether' },
+  { match: /\b(?:knows?|knew)\b/i, write: 'has, contains, detects', kinds: SHOWN, except: /\bneed to know\b/i },
+  { match: /\b(?:says|said)\b/i, write: 'shows, reports, specifies', kinds: SHOWN },
   // Riddles and word order.
   {
     match: /(?<!\bthere )\b(?:is|are|was|were) no (?!longer\b|more\b|less\b|fewer\b|\d)\p{L}/iu,
@@ -35,6 +37,9 @@ export const PHRASES = [
   },
   // Terms of the glossary.
   { match: /\bsettlers?\b|\bunsettled\b/i, write: 'batch writer' },
+  { match: /\bcycles?\b/i, write: 'commit batch', kinds: SHOWN, except: /\(a BigInt, [^)]*\ba cycle\b/ },
+  { match: /\b(?:takes?|took|taken|taking) over\b/i, write: 'claim', kinds: SHOWN, except: /\btake over a key\b/i },
+  { match: /\barms?\b/i, write: 'branch', kinds: SHOWN },
   { match: /\btellers?\b/i, write: 'offset committer' },
   { match: /\bback-fill(?:s|ed|ing)?\b/i, write: 'backfill' },
   {
@@ -59,7 +64,8 @@ export const PHRASES = [
     write: 'dead-letter queue, location, position, folder',
     kinds: SHOWN,
     // A value that replaces another, an event, the verb, and the glossary's own rows.
-    except: /\bin[- ](?:\w+ )?place\b|\btakes? place\b|\bplace (?:code|the)\b|\bat (?:that|their) place\b|^(?:dead letters \(the )?place\)?$/i,
+    except:
+      /\bin[- ](?:\w+ )?place\b|\btakes? place\b|\bplace (?:code|the)\b|\bat (?:that|their) place\b|^(?:dead letters \(the )?place\)?$/i,
   },
   {
     match: /\bprob(?:e|es|ed|ing)\b/i,

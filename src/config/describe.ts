@@ -55,6 +55,8 @@ function meaning(p: Schema): string {
   if (limits) parts.push(`${limits[0].toUpperCase()}${limits.slice(1)}.`)
   if (p.aliases) parts.push(`Old name: ${p.aliases.map(code).join(', ')}.`)
   if (p.examples && p.examples.length > 0) parts.push(`For example ${p.examples.map(code).join(', ')}.`)
+  // Another sentence follows: authors of plugins may leave the period out.
+  if (parts.length > 1) parts[0] = parts[0].replace(/(?<=[\p{L}\p{N})`])$/u, '.')
   return parts.join(' ').trim()
 }
 

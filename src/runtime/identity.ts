@@ -325,7 +325,7 @@ const hash = (config: unknown): string => createHash('sha256').update(canonical(
 
 /** The differing fields, with both values. */
 function difference(was: StepShape, is: StepShape): string {
-  if (was.type !== is.type) return `    state made by ${was.type}\n    file says     ${is.type}`
+  if (was.type !== is.type) return `    state made by ${was.type}\n    in the file   ${is.type}`
   const [a, b] = [was.shape, is.shape].map(s =>
     typeof s === 'object' && s !== null && !Array.isArray(s) ? (s as Record<string, Json>) : { value: s },
   )
@@ -333,7 +333,7 @@ function difference(was: StepShape, is: StepShape): string {
     .filter(key => canonical(a[key] ?? null) !== canonical(b[key] ?? null))
     .map(
       key =>
-        `    ${key}: the state was made with ${JSON.stringify(a[key]) ?? 'nothing'}, the file says ${JSON.stringify(b[key]) ?? 'nothing'}`,
+        `    ${key}: the state was made with ${JSON.stringify(a[key]) ?? 'nothing'}, the file has ${JSON.stringify(b[key]) ?? 'nothing'}`,
     )
     .join('\n')
 }

@@ -26,7 +26,7 @@ export interface RunOptions {
 /** Interval of the checks for silence, ms. */
 const TICK = 250
 /** Maximum time for which a one-shot pipeline waits for a peer of its sources, ms. It is limited because a caller waits for the result. */
-export const PATIENCE = 30_000
+export const PEER_WAIT_LIMIT = 30_000
 /** Default of `limits.state`, bytes. The other half of the heap is for everything else and for the garbage collector. */
 const DEFAULT_STATE_LIMIT = getHeapStatistics().heap_size_limit / 2
 const mebibytes = (bytes: number): string => `${Math.round(bytes / 1_048_576)} MiB`
@@ -258,7 +258,7 @@ export class PipelineRun {
   }
 
   /**
-   * For a one-shot pipeline: ends the run when a peer has been unreachable for longer than `PATIENCE`.
+   * For a one-shot pipeline: ends the run when a peer has been unreachable for longer than `PEER_WAIT_LIMIT`.
    * @param since when the peer was last reachable
    */
   private watchPeers(since: number): void {
@@ -267,10 +267,12 @@ export class PipelineRun {
       const away = this.built.sources.filter(({ source }) => isAway(source)).map(s => s.step.name)
       const now = clock.monotonic()
       if (this.opened && away.length === 0) return this.watchPeers(now)
-      if (now - since < PATIENCE) return this.watchPeers(since)
+      if (now - since < PEER_WAIT_LIMIT) return this.watchPeers(since)
       const what = away.length > 0 ? `source ${away.join(' and ')}` : 'a peer'
       const why = this.lastError === undefined ? '' : `: ${this.lastError}`
-      this.fatal(new EnvironmentError(`${what} could not be reached for ${PATIENCE / 1000} s, the time limit of a one-shot pipeline${why}`))
+      this.fatal(
+        new EnvironmentError(`${what} could not be reached for ${PEER_WAIT_LIMIT / 1000} s, the time limit of a one-shot pipeline${why}`),
+      )
     })
   }
 

@@ -261,7 +261,7 @@ export class PipelineTest implements AsyncDisposable {
 
 function stubsOf(pipeline: Pipeline, stubs: NonNullable<TestPipelineOptions['stubs']>): Map<string, { path: []; list: Stub[] }> {
   const askers = pipeline.transforms.filter(t => t.plugin.stubbed).map(t => t.name)
-  for (const name of Object.keys(stubs)) if (!askers.includes(name)) throw new Error(unknown('step that asks a peer', name, askers))
+  for (const name of Object.keys(stubs)) if (!askers.includes(name)) throw new Error(unknown('step that queries a peer', name, askers))
   const without = askers.find(name => !Object.hasOwn(stubs, name))
   if (without !== undefined)
     throw new Error(`step '${without}' queries a peer, which is not available in a test: write its answers in stubs.${without}`)

@@ -121,7 +121,7 @@ function create(config: JoinLatestConfig, ctx: TransformContext): Transform {
           else if (queue.size >= max_waiting) {
             sayFull(() => ({
               details: { max_waiting },
-              message: `a message did not wait for its table entry, because max_waiting (${max_waiting}) messages do: it is treated as on_missing (${on_missing}) says; raise max_waiting or shorten wait`,
+              message: `a message did not wait for its table entry, because max_waiting (${max_waiting}) messages are waiting: on_missing (${on_missing}) applies; raise max_waiting or shorten wait`,
             }))
             giveUp(m, key, out)
           } else queue.add(m, key)

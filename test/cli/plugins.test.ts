@@ -15,7 +15,7 @@ export default defineTransform<DiscountConfig>({
     additionalProperties: false,
     required: ['percent'],
     properties: {
-      percent: { description: 'By how much.', type: 'number' },
+      percent: { description: 'By how much', type: 'number', minimum: 1 },
       every: { description: 'How often.', type: 'string', format: 'duration', default: '5s' },
     },
   },
@@ -41,7 +41,7 @@ test('gen PLUGIN: the types of its config, with defaults filled in and durations
  */
 export interface DiscountConfig {
   /**
-   * By how much.
+   * By how much
    */
   percent: number
   /**
@@ -62,6 +62,7 @@ test('list --plugins', async () => {
   expect(all.stdout).toMatch(/^ {2}filter /m)
   const one = await runRunner(['list', 'discount', '--plugins', './discount.ts'], { cwd })
   expect([one.code, one.stdout]).toEqual([0, expect.stringMatching(/every \(duration, default 5s\)\n +How often\./)])
+  expect(one.stdout).toMatch(/By how much\. At least 1\.$/m)
   expect((await runRunner(['list', '--plugins', 'none.ts'], { cwd })).code).toBe(2)
 })
 

@@ -46,3 +46,20 @@ test.each(files)('links of %s exist', file => {
   }
   expect(broken).toEqual([])
 })
+
+test('the overview of the documentation links every page of the guide', () => {
+  const overview = readFileSync(join(root, 'docs/README.md'), 'utf8')
+  const pages = files.filter(file => file.startsWith('docs/guide/'))
+  expect(pages.length).toBeGreaterThan(10)
+  expect(pages.filter(page => !overview.includes(`(${page.replace('docs/', '')})`))).toEqual([])
+})
+
+test('README lists the commands of `runner --help`, in the same groups and in this order', () => {
+  const table = [...readFileSync(join(root, 'README.md'), 'utf8').matchAll(/^\| \*\*(Author|Run|Operate|Shell)\*\* \| (.*) \|$/gm)]
+  const listed = table.map(([, group, cell]) => [group, [...cell.matchAll(/`(\w+)`/g)].map(([, name]) => name)])
+  const source = readFileSync(join(root, 'src/cli/main.ts'), 'utf8')
+  const groups = [...source.matchAll(/^ {2}(\w+): \{\n((?: {4}\w+: \(\) => import.*\n)+)/gm)]
+  const commands = groups.map(([, group, lines]) => [group, [...lines.matchAll(/^ {4}(\w+):/gm)].map(([, name]) => name)])
+  expect(commands.length).toBeGreaterThan(3)
+  expect(listed).toEqual(commands)
+})

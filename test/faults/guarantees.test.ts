@@ -30,7 +30,7 @@ const BOUNDED: Record<string, string[]> = {
     'websocket → kafka, at most once, Kafka 4.1',
     'redis pubsub → kafka, at most once, Kafka 4.1',
   ],
-  'one of 2 processes is frozen until the other has taken over': [
+  'one of 2 processes is frozen until the other has claimed its lanes': [
     'kafka → kafka, exactly once, Kafka 4.1',
     'kafka → redis string, at least once, Kafka 4.1',
   ],

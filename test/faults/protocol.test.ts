@@ -99,7 +99,7 @@ test('who is taking over its first partitions is not idle', { timeout: 60_000 },
   try {
     await consumer.open({ assigned: () => (asked.resolve(), answer.promise), revoked: async () => {}, lost() {} })
     await asked.promise
-    expect(consumer.healthy()).toMatch(/are being taken over/)
+    expect(consumer.healthy()).toMatch(/are being claimed/)
     answer.resolve(new Map())
     await expect.poll(() => consumer.healthy(), { timeout: 30_000 }).toBe(true)
   } finally {

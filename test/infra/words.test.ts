@@ -18,12 +18,17 @@ const PLANTED = [
   'Mend the file.',
   'The record is buried.',
   'The runner looks whether the file exists.',
+  'The step knows the field.',
+  'The log says why.',
   'The value is no object.',
   'It waits for ever.',
   'The command brings about the topics.',
   'It is printed every so often.',
   'What the parser rejects is dead-lettered.',
   'The settler writes the batch.',
+  'A cycle is one transaction.',
+  'Another instance takes over the lane.',
+  'The arm ends in a sink.',
   'The teller commits offsets.',
   'A back-fill has no group.',
   'The letter has headers.',
@@ -69,8 +74,10 @@ test('British spelling is found, in any case', () => {
 test('terms that the glossary rejects are found', () => {
   const rows = readFileSync(join(root, 'docs/glossary.md'), 'utf8').matchAll(/^\| [^|]+ \| [^|]+ \| ([^|]+) \|$/gm)
   // Words with other meanings, which no rule can distinguish.
-  const ambiguous = ['not', 'cycle', 'dead letters (the place)', 'path, arm', 'promise', 'take over']
-  const terms = [...rows].map(row => row[1].trim()).filter(term => term !== '' && !/^-+$/.test(term) && !ambiguous.includes(term))
+  const ambiguous = ['not', 'dead letters (the place)', 'path', 'promise']
+  const terms = [...rows]
+    .flatMap(row => row[1].trim().split(', '))
+    .filter(term => term !== '' && !/^-+$/.test(term) && !ambiguous.includes(term))
   expect(terms.length).toBeGreaterThan(4)
   for (const term of terms) {
     const text = term === 'put out' ? 'It is put out of the group.' : `The ${term} is here.`

@@ -78,8 +78,8 @@ describe('steps', () => {
   })
 
   test.each([
-    ['another key', { key: 'other' }, {}, /key: the state was made with "k", the file says "other"/],
-    ['another size', { key: 'k', size: 5 }, {}, /size: the state was made with nothing, the file says 5/],
+    ['another key', { key: 'other' }, {}, /key: the state was made with "k", the file has "other"/],
+    ['another size', { key: 'k', size: 5 }, {}, /size: the state was made with nothing, the file has 5/],
     [
       'another name',
       { key: 'k' },
@@ -175,7 +175,7 @@ describe('records deleted by retention before they were read', () => {
     const warnings: string[] = []
     const log = { debug() {}, info() {}, error() {}, warn: (_: object, text: string) => void warnings.push(text) }
     await start(pipelineOf(w.log, [], stateless), { log }).run()
-    expect(warnings).toEqual(['the records of a from 2 to 4 were deleted before they were read (retention); reading continues after them'])
+    expect(warnings).toEqual(['the records of a from 2 to 4 were deleted before they were read (retention); reading continues'])
   })
 })
 

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { ConnectionError, defineSource, type Source, type SourcePlugin } from '../../src/contract/plugin.ts'
 import { obstacles } from '../../src/config/delivery.ts'
 import { VirtualClock } from '../../src/kit/clock.ts'
-import { PATIENCE } from '../../src/runtime/pipeline.ts'
+import { PEER_WAIT_LIMIT } from '../../src/runtime/pipeline.ts'
 import { calm, MemoryLog, pipelineOf, start, step } from './harness.ts'
 
 const memory = (): MemoryLog => new MemoryLog({ lanes: { a: [1, 2, 3] }, batch: () => 2 })
@@ -66,7 +66,7 @@ test.each([
   const log = memory()
   const pipeline = pipelineOf(log, [], { sources: [step('in', source(made))], delivery: 'at_least_once' })
   const over = start(pipeline, { clock }).run()
-  expect(await until(clock, over, PATIENCE - 1)).toBe('running')
+  expect(await until(clock, over, PEER_WAIT_LIMIT - 1)).toBe('running')
   expect(await until(clock, over, 1000)).toMatchObject({ code: 'PIPE_ENVIRONMENT', message: expect.stringMatching(message) })
 })
 

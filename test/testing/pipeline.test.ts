@@ -103,7 +103,7 @@ describe('testPipeline', () => {
 
   test('reports invalid arguments', async () => {
     await expect(testPipeline({ ...doubling, sinks: [{ kafak: {} }] }, { env })).rejects.toThrow('did you mean: kafka')
-    await expect(testPipeline(windowed, { env, stubs: { window: [] } })).rejects.toThrow("no step that asks a peer 'window'")
+    await expect(testPipeline(windowed, { env, stubs: { window: [] } })).rejects.toThrow("no step that queries a peer 'window'")
     await using pipeline = await testPipeline(doubling)
     await expect(pipeline.send({ value: 1, source: 'kafak' })).rejects.toThrow("no source 'kafak'; did you mean 'kafka'?")
     await expect(pipeline.outputs('out')).rejects.toThrow("no sink 'out'")

@@ -121,7 +121,7 @@ function example(text: string, type: RecordType): string | undefined {
   return isOnly(type, 'number') ? `${text} > 0.0` : isOnly(type, 'string') ? `${text} == "…"` : undefined
 }
 
-interface Place {
+interface UseLocation {
   readonly path: Path
   /** Position of a part of the text. */
   span(start: number, end: number): Span
@@ -129,7 +129,7 @@ interface Place {
   unquoted(text: string): boolean
 }
 
-function placeOf({ key, path: setting, offset = 0 }: FlowUse, step: CheckedStep): Place {
+function placeOf({ key, path: setting, offset = 0 }: FlowUse, step: CheckedStep): UseLocation {
   const found = key === undefined ? find(step.tree, setting) : find(step.node, [key])
   const node = found.node.kind === 'scalar' && !found.partial ? found.node : undefined
   const whole = nearby(found.partial ? step.key : valueSpan(found))
@@ -146,7 +146,7 @@ function placeOf({ key, path: setting, offset = 0 }: FlowUse, step: CheckedStep)
   }
 }
 
-function checkRead({ root, names, ranges, safe }: Read, use: FlowUse, place: Place, reported: Set<string>, problems: Problems): void {
+function checkRead({ root, names, ranges, safe }: Read, use: FlowUse, place: UseLocation, reported: Set<string>, problems: Problems): void {
   const found = readPath(root, names)
   if (found.how === 'known') return
   if (found.how === 'unknown' && !found.near && textMeant(use, place)) return warnText(use, place, problems)
@@ -200,7 +200,7 @@ function checkRead({ root, names, ranges, safe }: Read, use: FlowUse, place: Pla
 }
 
 /** A quoted name among unquoted expressions: `{ price: p, venue: "binance" }`. In a map with one field, it is unclear. */
-function textMeant(use: FlowUse, place: Place): boolean {
+function textMeant(use: FlowUse, place: UseLocation): boolean {
   const setting = use.path.at(-1)
   if (use.step.type !== 'map' || use.step.foreign || use.path[0] !== 'fields' || typeof setting !== 'string') return false
   if (!/^[A-Za-z]\w*$/.test(use.text) || use.text === setting || quoted(use, place.span(0, use.text.length)) === '') return false
@@ -208,7 +208,7 @@ function textMeant(use: FlowUse, place: Place): boolean {
   return others.length === 0 || others.some(text => place.unquoted(text as string))
 }
 
-function warnText(use: FlowUse, place: Place, problems: Problems): void {
+function warnText(use: FlowUse, place: UseLocation, problems: Problems): void {
   const message = `this reads the field ${use.text}: YAML removes the quotes. If the field is meant, write it without quotes`
   problems.warn('CONFIG_NO_FIELD', place.span(0, use.text.length), place.path, message, `'"${use.text}"' for the text`)
 }

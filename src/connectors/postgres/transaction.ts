@@ -15,7 +15,7 @@ const DROP_STATE = `
 export interface Claim {
   readonly id: string
   readonly epoch: string
-  /** See `PostgresTransaction.careful`. */
+  /** Set when a deferred constraint rejects the commit: the batch is read again, and each row is checked alone to find the wrong one. */
   diagnose: boolean
 }
 

@@ -103,7 +103,7 @@ const PROCESS: Fault[] = [
   // Longer than the brokers keep a session, and a transaction open (60 s).
   frozen(64, pair => transactional(pair) && pair.source === 'kafka'),
   {
-    name: 'one of 2 processes is frozen until the other has taken over',
+    name: 'one of 2 processes is frozen until the other has claimed its lanes',
     touches: pair => always(pair) && pair.shared && pair.source !== 'embedded',
     strike: each(async scene => {
       const { fleet, random } = scene

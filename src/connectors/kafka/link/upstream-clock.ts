@@ -8,14 +8,14 @@ import type { Arrival, Message, Output, State, Upstream } from '../../../contrac
 import type { LinkInfo, LinkOrigin } from './wire.ts'
 
 /** [newest time or null, 1 while idle, source, topic or null, lanes of the topic or 0] */
-type Entry = [time: number | null, idle: 0 | 1, source: string, topic: string | null, lanes: number]
+type SavedClock = [time: number | null, idle: 0 | 1, source: string, topic: string | null, lanes: number]
 
 const NEVER = Number.NEGATIVE_INFINITY
 
 export class UpstreamClock implements Arrival {
-  private readonly state: State<Entry>
+  private readonly state: State<SavedClock>
   private readonly expected: readonly Upstream[]
-  private readonly lanes: Map<string, Entry>
+  private readonly lanes: Map<string, SavedClock>
   private readonly dirty = new Set<string>()
   private time: number
   private allIdle: boolean
@@ -23,7 +23,7 @@ export class UpstreamClock implements Arrival {
   constructor(state: State<any>, expected: readonly Upstream[]) {
     this.state = state
     this.expected = expected
-    this.lanes = new Map([...(state.entries() as Iterable<[string, Entry]>)].map(([lane, entry]) => [lane, [...entry]]))
+    this.lanes = new Map([...(state.entries() as Iterable<[string, SavedClock]>)].map(([lane, entry]) => [lane, [...entry]]))
     this.time = NEVER
     this.allIdle = false
     this.look()

@@ -29,7 +29,7 @@ export interface LiveConsumersOptions {
   readonly rejected: (error: Error) => void
 }
 
-interface Entry {
+interface LiveEntry {
   readonly live: unknown
   readonly where: string
   readonly n: number
@@ -117,7 +117,7 @@ export class LiveConsumers {
   /** Writes this process's entry. @returns the former content, without the entries of dead processes */
   private async write(key: string): Promise<Map<string, string>> {
     const { live } = this.o
-    const entry: Entry = { live, where: `process ${process.pid} on ${hostname()}`, n: this.n++ }
+    const entry: LiveEntry = { live, where: `process ${process.pid} on ${hostname()}`, n: this.n++ }
     const [found] = await this.run([
       ['HGETALL', key],
       ['HSET', key, this.id, JSON.stringify(entry)],
@@ -140,7 +140,7 @@ export class LiveConsumers {
 
   private conflictIn(others: ReadonlyMap<string, string>): { id: string; error: LiveConflictError } | undefined {
     for (const [id, value] of others) {
-      const entry = JSON.parse(value) as Entry
+      const entry = JSON.parse(value) as LiveEntry
       const running = id === this.id ? undefined : liveContentOf(entry.live)
       const error = running && liveConflict(running, entry.where, this.o.live, `group ${this.o.group}`)
       if (error) return { id, error }

@@ -134,7 +134,7 @@ export class GroupConsumer implements Consumer {
     // Between two generations the coordinator may take a minute to respond; a member that reads meanwhile is healthy.
     const silent = monotonic() - this.membership.lastContact > SILENT_MS
     const { group } = this.options
-    if (this.states.size === 0 && this.incoming.size > 0) return `the partitions of group ${group} are being taken over`
+    if (this.states.size === 0 && this.incoming.size > 0) return `the partitions of group ${group} are being claimed`
     if (silent && this.states.size === 0) return `group ${group} has not assigned partitions to this member yet`
     if (silent && !this.membership.joining) return `no answer from the coordinator of group ${group}`
     return this.fetcher.trouble ?? true

@@ -171,7 +171,7 @@ export class LaneProducer implements Transaction, LogTransaction {
   }
 
   /** A topic that it writes to was deleted: writes in progress and later ones fail. */
-  kill(error: PipelineError): void {
+  topicDeleted(error: PipelineError): void {
     this.fail(error, 'write to')
   }
 

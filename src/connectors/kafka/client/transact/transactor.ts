@@ -42,7 +42,7 @@ export class KafkaTransactor implements Transactor {
     this.log = log
     this.topic = checkpointTopic(options.id)
     this.written = new WrittenTopics(watch, cluster, log, topic => {
-      for (const producer of this.lanes.values()) producer.kill(this.goneError(topic))
+      for (const producer of this.lanes.values()) producer.topicDeleted(this.goneError(topic))
     })
   }
 
