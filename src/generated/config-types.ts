@@ -1742,7 +1742,7 @@ export interface LookupHttpConfig {
    */
   key: string
   /**
-   * Field of the answer that holds the result. Default: the whole answer.
+   * Field of the response that contains the result. Default: the whole response.
    */
   field?: string
   /**
@@ -2999,7 +2999,7 @@ export interface RedisSinkConfig {
    */
   max_length?: number
   /**
-   * An existing key that this pipeline did not create. `write`: write to it. `refuse`: stop with exit code 3 before any change; if messages name the key, dead-letter those that name such a key. With `refuse`, the sink records the creator of a key in a second key, `{<key>}:made-by`. Not for `channel`.
+   * What to do with an existing key that this pipeline did not create. `write`: write to it. `refuse`: stop with exit code 3 before any change; if messages name the key, dead-letter those that name such a key. With `refuse`, the sink records the creator of a key in a second key, `{<key>}:made-by`. Not for `channel`.
    */
   on_foreign_key: 'write' | 'refuse'
   /**

@@ -3,7 +3,7 @@
 import library0 from 'ajv/dist/runtime/ucs2length.js'
 import { FORMATS } from '../../config/formats.ts'
 
-export const fingerprint = '7af1dc06-5524'
+export const fingerprint = '36e0627e-5540'
 export const validate = validate0;
 export default validate0;
 const schema0 = {"type":"object","additionalProperties":false,"properties":{"channel":{"type":"string","minLength":1},"stream":{"type":"string","minLength":1},"list":{"type":"string","minLength":1},"hash":{"type":"string","minLength":1},"sorted_set":{"type":"string","minLength":1},"string":{"type":"string","minLength":1},"value_field":{"type":"string","minLength":1},"entry":{"type":"string","enum":["value","fields"]},"push":{"type":"string","enum":["right","left"]},"hash_field":{"type":"string","format":"field"},"score":{"type":"string","format":"field"},"unique_score":{"type":"boolean"},"max_length":{"type":"integer","minimum":1},"on_foreign_key":{"type":"string","enum":["write","refuse"]},"ttl":{"type":"string","format":"duration"},"url":{"type":"string","minLength":1},"username":{"type":"string"},"password":{"type":"string"},"tls_ca":{"type":"string"},"tls_cert":{"type":"string"},"tls_key":{"type":"string"},"tls_key_password":{"type":"string"},"tls_insecure_skip_verify":{"type":"boolean"},"client_name":{"type":"string","pattern":"^[!-~]*$"}}};

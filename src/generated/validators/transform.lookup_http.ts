@@ -3,7 +3,7 @@
 import library0 from 'ajv/dist/runtime/ucs2length.js'
 import { FORMATS } from '../../config/formats.ts'
 
-export const fingerprint = '749b2df6-4896'
+export const fingerprint = 'efaef075-4903'
 export const validate = validate0;
 export default validate0;
 const schema0 = {"type":"object","additionalProperties":false,"required":["url","key","as"],"properties":{"url":{"type":"string","pattern":"^https?://[^/?#{}\\s]+([/?][^#\\s]*)?$"},"key":{"type":"string","minLength":1,"format":"expression"},"field":{"type":"string","format":"field"},"column":{"type":"string","format":"field"},"as":{"type":"string","minLength":1},"many":{"type":"boolean"},"missing":{"type":"array","uniqueItems":true,"items":{"type":"integer","minimum":400,"maximum":499}},"max_batch":{"type":"integer","minimum":1,"maximum":1000},"concurrency":{"type":"integer","minimum":1,"maximum":100},"max_per_second":{"type":"number","exclusiveMinimum":0},"timeout":{"type":"string","format":"duration"},"max_answer":{"type":"string","format":"size"},"max_bytes":{"type":"string","format":"size"},"headers":{"type":"object","additionalProperties":{"type":"string"},"propertyNames":{"pattern":"^[A-Za-z0-9_-]+$"}},"bearer":{"type":"string"},"username":{"type":"string"},"password":{"type":"string"},"ttl":{"type":"string","format":"duration"},"negative_ttl":{"type":"string","format":"duration"},"max_entries":{"type":"integer","minimum":1},"on_missing":{"type":"string","enum":["fail","pass","null"]},"tls_ca":{"type":"string"},"tls_cert":{"type":"string"},"tls_key":{"type":"string"},"tls_key_password":{"type":"string"},"tls_insecure_skip_verify":{"type":"boolean"}}};

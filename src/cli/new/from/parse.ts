@@ -71,7 +71,7 @@ export function tokens(text: string, dialect: Dialect): Token[] {
     else if (rest[0] === '\n') push('line', '\n', 1)
     else if (rest.startsWith('"""')) {
       const end = rest.indexOf('"""', 3)
-      if (end < 0) throw new Untranslatable('a text does not end')
+      if (end < 0) throw new Untranslatable('a string is not closed')
       push('string', rest.slice(3, end), end + 3)
     } else if (dialect === 'vrl' && /^[rst]'/.test(rest)) {
       const raw = /^[rst]'((?:[^'\\]|\\[^])*)'/.exec(rest)
@@ -79,7 +79,7 @@ export function tokens(text: string, dialect: Dialect): Token[] {
       push(rest[0] === 'r' ? 'regex' : 'string', raw[1], raw[0].length)
     } else if (rest[0] === '"') {
       const quoted = /^"(?:[^"\\]|\\[^])*"/.exec(rest)?.[0]
-      if (quoted === undefined) throw new Untranslatable('a text does not end')
+      if (quoted === undefined) throw new Untranslatable('a string is not closed')
 
       push('string', unquoted(quoted), quoted.length)
     } else if (/^\d/.test(rest)) {

@@ -190,7 +190,7 @@ function validateConfig(config: SqlConfig): ConfigProblem[] {
   if (result === 'list' && as === undefined) problems.push({ path: ['as'], message: 'result: list needs as: the field for the list' })
   if (result === 'replace' && as !== undefined)
     problems.push({ path: ['as'], message: 'does not work with result: replace, where the row replaces the whole value; remove it' })
-  if (on_missing === 'null' && as === undefined) problems.push({ path: ['on_missing'], message: 'null needs as: the field to set to null' })
+  if (on_missing === 'null' && as === undefined) problems.push({ path: ['on_missing'], message: 'on_missing: null needs as: the field to set to null' })
   if (as?.includes('.') === true) problems.push({ path: ['as'], message: 'must be the name of a field, not a path' })
   return problems
 }
