@@ -64,6 +64,6 @@ export { default as calendarKeys } from './keys/calendar.schema.json' with { typ
 export { default as eventTimeKeys } from './keys/event-time.schema.json' with { type: 'json' }
 export { default as hostKeys } from './keys/hosts.schema.json' with { type: 'json' }
 export { default as lineKeys } from './keys/lines.schema.json' with { type: 'json' }
-export { default as onMissingKeys } from './keys/on-missing.schema.json' with { type: 'json' }
+export { default as lookupKeys } from './keys/lookup.schema.json' with { type: 'json' }
 export { default as rowCacheKeys } from './keys/row-cache.schema.json' with { type: 'json' }
 export { default as tlsKeys } from './keys/tls.schema.json' with { type: 'json' }

@@ -16,11 +16,12 @@ import { encode, parcels, positionsOf, type Parcel } from './sink/parcels.ts'
 import { fieldsIn, urlMaker } from './sink/url.ts'
 import tlsKeys from '../../kit/keys/tls.schema.json' with { type: 'json' }
 import { withKeys } from '../../kit/keys/with-keys.ts'
+import requestKeys from './request.schema.json' with { type: 'json' }
 import schema from './sink.schema.json' with { type: 'json' }
 
 export default defineSink<HttpSinkConfig>({
   type: 'http',
-  schema: withKeys(schema, tlsKeys),
+  schema: withKeys(withKeys(schema, requestKeys), tlsKeys),
   onRedelivery: c => (c.method === 'PUT' ? 'idempotent' : 'appends'),
   reason: c => (c.method === 'PUT' ? 'a repeated PUT changes nothing' : `a repeated request counts as a second one${recognized(c)}`),
   recognizesRepeats: c => c.method !== 'PUT' && c.idempotency_header !== '',

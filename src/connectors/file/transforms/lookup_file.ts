@@ -4,7 +4,7 @@ import { type CheckResult, type ConfigProblem, DataError, defineTransform, type 
 import { compile } from '../../../expressions/index.ts'
 import { attempt } from '../../../kit/fail.ts'
 import lines from '../../../kit/keys/lines.schema.json' with { type: 'json' }
-import onMissing from '../../../kit/keys/on-missing.schema.json' with { type: 'json' }
+import lookupKeys from '../../../kit/keys/lookup.schema.json' with { type: 'json' }
 import { withKeys } from '../../../kit/keys/with-keys.ts'
 import { delimiterFor, formatOf, validateRecords } from '../../../kit/lines/records.ts'
 import { keyReader, placer } from '../../../kit/lookup.ts'
@@ -15,7 +15,7 @@ import { loadTable, Table } from '../table.ts'
 export default defineTransform<LookupFileConfig>({
   type: 'lookup_file',
   varies: 'reads the file again, which may have changed',
-  schema: withKeys(withKeys(schema, onMissing), lines),
+  schema: withKeys(withKeys(schema, lookupKeys), lines),
   validateConfig,
   create(config, ctx) {
     const table = ctx.shared('table', () => new Table(config, ctx))

@@ -13,7 +13,7 @@ import {
 } from '../../../contract/plugin.ts'
 import { compile } from '../../../expressions/index.ts'
 import { attempt } from '../../../kit/fail.ts'
-import onMissing from '../../../kit/keys/on-missing.schema.json' with { type: 'json' }
+import lookupKeys from '../../../kit/keys/lookup.schema.json' with { type: 'json' }
 import rowCache from '../../../kit/keys/row-cache.schema.json' with { type: 'json' }
 import tlsKeys from '../../../kit/keys/tls.schema.json' with { type: 'json' }
 import { withKeys } from '../../../kit/keys/with-keys.ts'
@@ -26,12 +26,13 @@ import { type Answer, Requests } from '../requests.ts'
 import { checkHost } from '../sink/check.ts'
 import { fixFor, meaningOf } from '../sink/statuses.ts'
 import { encodeSegment, fieldsIn } from '../sink/url.ts'
+import requestKeys from '../request.schema.json' with { type: 'json' }
 import schema from './lookup_http.schema.json' with { type: 'json' }
 
 export default defineTransform<LookupHttpConfig>({
   type: 'lookup_http',
   varies: 'requests the service again',
-  schema: withKeys(withKeys(withKeys(schema, rowCache), onMissing), tlsKeys),
+  schema: withKeys(withKeys(withKeys(withKeys(schema, rowCache), lookupKeys), requestKeys), tlsKeys),
   validateConfig,
   create(config, ctx) {
     const closing = new AbortController()

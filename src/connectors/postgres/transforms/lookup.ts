@@ -24,14 +24,14 @@ import { cachedLookup, type Find, type Found, keyReader, stubbedFind } from '../
 import { show } from '../../../kit/values/fields.ts'
 import { keyText } from '../../../kit/values/key.ts'
 import { withKeys } from '../../../kit/keys/with-keys.ts'
-import onMissing from '../../../kit/keys/on-missing.schema.json' with { type: 'json' }
+import lookupKeys from '../../../kit/keys/lookup.schema.json' with { type: 'json' }
 import rowCache from '../../../kit/keys/row-cache.schema.json' with { type: 'json' }
 import schema from './lookup.schema.json' with { type: 'json' }
 
 export default defineTransform<LookupConfig>({
   type: 'lookup',
   varies: 'queries the database again',
-  schema: withKeys(withKeys(withKeys(schema, rowCache), onMissing), connectionKeys),
+  schema: withKeys(withKeys(withKeys(schema, rowCache), lookupKeys), connectionKeys),
   validateConfig,
   create(config, ctx) {
     const handle = new OnDemandDriver(() => connect(connection(config), ctx.log))

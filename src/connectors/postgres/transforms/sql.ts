@@ -22,7 +22,7 @@ import { checkFanOut, limits } from '../../../kit/limits.ts'
 import { show } from '../../../kit/values/fields.ts'
 import { isRecord } from '../../../kit/values/records.ts'
 import { withKeys } from '../../../kit/keys/with-keys.ts'
-import onMissing from '../../../kit/keys/on-missing.schema.json' with { type: 'json' }
+import lookupKeys from '../../../kit/keys/lookup.schema.json' with { type: 'json' }
 import schema from './sql.schema.json' with { type: 'json' }
 
 type Rows = Record<string, unknown>[]
@@ -31,7 +31,7 @@ type Found = Rows | DataError
 export default defineTransform<SqlConfig>({
   type: 'sql',
   varies: 'queries the database again',
-  schema: withKeys(withKeys(schema, onMissing), connectionKeys),
+  schema: withKeys(withKeys(schema, lookupKeys, ['on_missing']), connectionKeys),
   validateConfig,
   create(config, ctx) {
     const handle = new OnDemandDriver(() => connect(connection(config), ctx.log))
@@ -190,7 +190,8 @@ function validateConfig(config: SqlConfig): ConfigProblem[] {
   if (result === 'list' && as === undefined) problems.push({ path: ['as'], message: 'result: list needs as: the field for the list' })
   if (result === 'replace' && as !== undefined)
     problems.push({ path: ['as'], message: 'does not work with result: replace, where the row replaces the whole value; remove it' })
-  if (on_missing === 'null' && as === undefined) problems.push({ path: ['on_missing'], message: 'on_missing: null needs as: the field to set to null' })
+  if (on_missing === 'null' && as === undefined)
+    problems.push({ path: ['on_missing'], message: 'on_missing: null needs as: the field to set to null' })
   if (as?.includes('.') === true) problems.push({ path: ['as'], message: 'must be the name of a field, not a path' })
   return problems
 }

@@ -10,7 +10,7 @@ import {
   type TransformContext,
 } from '../../../contract/plugin.ts'
 import { attempt } from '../../../kit/fail.ts'
-import onMissing from '../../../kit/keys/on-missing.schema.json' with { type: 'json' }
+import lookupKeys from '../../../kit/keys/lookup.schema.json' with { type: 'json' }
 import rowCache from '../../../kit/keys/row-cache.schema.json' with { type: 'json' }
 import { withKeys } from '../../../kit/keys/with-keys.ts'
 import { cachedLookup, type Find, type Found, keyReader, type Rows, stubbedFind } from '../../../kit/lookup.ts'
@@ -27,7 +27,7 @@ import schema from './lookup_redis.schema.json' with { type: 'json' }
 export default defineTransform<LookupRedisConfig>({
   type: 'lookup_redis',
   varies: 'reads Redis again',
-  schema: withKeys(withKeys(withKeys(schema, rowCache), onMissing), connectionKeys),
+  schema: withKeys(withKeys(withKeys(schema, rowCache), lookupKeys, ['on_missing']), connectionKeys),
   validateConfig,
   create(config, ctx) {
     const handle = new OnDemandDriver(() => connect(config))
