@@ -50,7 +50,7 @@ function start(folder) {
     if (clients.get(key) !== client) return
     clients.delete(key)
     failed.add(key)
-    explain(folder.name, errors.trim())
+    void explain(folder.name, errors.trim())
   }
   client.onDidChangeState(({ oldState, newState }) => newState === 1 && oldState !== 1 && fail())
   client.start().catch(fail)

@@ -3,7 +3,7 @@
  * dependencies only, and used there on every Node that `engines` admits.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, test } from 'vitest'
@@ -133,6 +133,8 @@ describe.each(SUPPORTED)('on Node %i', major => {
     expect(readFileSync(join(folder, file), 'utf8')).toBe('name: a # kept\nsources: [{ stdin: {} }]\nsinks: [{ stdout: {} }]\n')
     expect(runner(['new', made, 'stdin/filter/stdout'])).toMatchObject({ code: 0 })
     expect(runner(['validate', made])).toMatchObject({ code: 0 })
+    // `runner test` of another Node runs all tests of the folder.
+    rmSync(join(folder, `made${major}.test.yaml`))
   })
 
   test('exactly once through the embedded log, and other commands read its output', () => {

@@ -2,7 +2,7 @@
  * A query whose rows are read in parts, as from a server: each Execute message of the protocol names a number of rows, and the portal stays
  * open between them. Reading stops at the limit, so the rest of a long result is never built.
  */
-import type { PGlite } from '@electric-sql/pglite'
+import type { PGlite, protocol } from '@electric-sql/pglite'
 import { limits } from '../../limits.ts'
 import type { Param, Result, Row } from '../driver.ts'
 import { decode, encode } from '../types.ts'
@@ -23,11 +23,16 @@ interface RowDescription extends Message {
   readonly fields: readonly { readonly name: string; readonly dataTypeID: number }[]
 }
 
+export type Protocol = typeof protocol
+
 /** @throws {Error} the server's error, with its SQLSTATE as `code` */
-export async function boundedQuery(db: PGlite, sql: string, params: readonly Param[], maxRows: number): Promise<Result> {
-  const {
-    protocol: { serialize },
-  } = await import('@electric-sql/pglite')
+export async function boundedQuery(
+  db: PGlite,
+  { serialize }: Protocol,
+  sql: string,
+  params: readonly Param[],
+  maxRows: number,
+): Promise<Result> {
   const send = (message: Uint8Array): Promise<Message[]> => db.execProtocolStream(message, { syncToFs: false })
   const rows: Row[] = []
   let more: Result['more'] = false

@@ -18,12 +18,12 @@ import {
 } from '../driver.ts'
 import { classify } from '../errors.ts'
 import { ARRAYS, decode, encode } from '../types.ts'
-import { boundedQuery } from './bounded-query.ts'
+import { boundedQuery, type Protocol } from './bounded-query.ts'
 import { reasonOf } from '../../system-error.ts'
 
 /** @throws {EnvironmentError} when PGlite is not installed, or another process has the database open. */
 export async function openPglite(path: string): Promise<Driver> {
-  const { PGlite: Database } = await import('@electric-sql/pglite').catch(
+  const { PGlite: Database, protocol } = await import('@electric-sql/pglite').catch(
     needsPackage('@electric-sql/pglite', 'dsn: pglite: (PostgreSQL in this process; or give the DSN of a server)'),
   )
   let unlock: (() => void) | undefined
@@ -35,7 +35,7 @@ export async function openPglite(path: string): Promise<Driver> {
       "set TimeZone = 'UTC'; set DateStyle = 'ISO'; set bytea_output = 'hex'; set extra_float_digits = 1; set client_min_messages = error",
     )
     takeText(db)
-    return new PgliteDriver(db, path, unlock)
+    return new PgliteDriver(db, protocol, path, unlock)
   } catch (error) {
     unlock?.()
     if (error instanceof EnvironmentError) throw error
@@ -46,14 +46,16 @@ export async function openPglite(path: string): Promise<Driver> {
 class PgliteDriver implements Driver {
   readonly embedded = true
   private readonly db: PGlite
+  private readonly protocol: Protocol
   private readonly place: string
   private readonly unlock: () => void
   /** Settles when the previous caller is done. */
   private tail: Promise<void> = Promise.resolve()
   private closed = false
 
-  constructor(db: PGlite, path: string, unlock: () => void) {
+  constructor(db: PGlite, protocol: Protocol, path: string, unlock: () => void) {
     this.db = db
+    this.protocol = protocol
     this.place = `embedded PostgreSQL in ${path}`
     this.unlock = unlock
   }
@@ -170,7 +172,7 @@ class PgliteDriver implements Driver {
 
   private async run(sql: string, params: readonly Param[], options?: QueryOptions): Promise<Result> {
     try {
-      if (options?.maxRows !== undefined) return await boundedQuery(this.db, sql, params, options.maxRows)
+      if (options?.maxRows !== undefined) return await boundedQuery(this.db, this.protocol, sql, params, options.maxRows)
       const result = await this.db.query<Result['rows'][number]>(sql, params.map(encode))
       const { rowCount } = result as { rowCount?: number }
       return {
