@@ -48,7 +48,6 @@ export class FileWriter {
       if (within !== undefined && !this.regular) throw new DataError(`${path} is not a file`)
       const flags = constants.O_APPEND | constants.O_CREAT | (this.regular ? constants.O_RDWR : constants.O_WRONLY)
       this.handle = await open(path, within === undefined ? flags : flags | (constants.O_NOFOLLOW ?? 0), 0o666)
-      this.length = this.regular ? (await this.handle.stat()).size : 0
     } catch (error) {
       if (error instanceof DataError) throw error
       throw new EnvironmentError(`can't write ${path}: ${reasonOf(error)}`, error)
@@ -56,6 +55,8 @@ export class FileWriter {
     if (!this.regular) return
     try {
       this.claim = await claimFile(path, this.options.writer, this.options.log)
+      // Not before: a former writer may have appended until it released the file.
+      this.length = (await this.handle.stat()).size
       await this.repair()
     } catch (error) {
       await this.close()

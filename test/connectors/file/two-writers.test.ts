@@ -4,10 +4,12 @@ import { once } from 'node:events'
 import { mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import type { FileSinkConfig } from '../../../src/generated/config-types.ts'
 import file from '../../../src/connectors/file/sink.ts'
+import { FileWriter } from '../../../src/connectors/file/writer.ts'
 import { EnvironmentError, Message, type Sink } from '../../../src/contract/plugin.ts'
+import { claimFile } from '../../../src/kit/claim-file.ts'
 import { fakeContext, writeContext } from '../../../src/testing/conformance/context.ts'
 import { eventually } from '../../support/eventually.ts'
 import { scratch } from './scratch.ts'
@@ -49,6 +51,26 @@ test('a second step of this process is an error that names the first; the first 
   await second.close!()
   expect(lines(path)).toEqual(['1', '2', '3'])
   expect(hidden()).toEqual([])
+})
+
+test('what the former writer appends while the next one waits for it is kept', async () => {
+  const path = fresh()
+  writeFileSync(path, 'a,b\n1,')
+  const log = fakeContext('out').log
+  const first = await claimFile(path, 'the first', log)
+  const closed = Promise.withResolvers<void>()
+  const waits = vi.spyOn(closed.promise, 'catch')
+  first.closing(closed.promise)
+  const next = new FileWriter({ path, sync: false, isWhole: () => false, writer: 'the next', log })
+  const opening = next.open()
+  await expect.poll(() => waits.mock.calls.length).toBe(1)
+  writeFileSync(path, '2\n3,4\n', { flag: 'a' })
+  first.release()
+  closed.resolve()
+  await opening
+  await next.write(() => Buffer.from('5,6\n'))
+  await next.close()
+  expect(lines(path)).toEqual(['a,b', '1,2', '3,4', '5,6'])
 })
 
 test('files that are closed to make room are opened again by the same step', async () => {
