@@ -80,20 +80,32 @@ async function lockFile(real: string, path: string, writer: string, log: Logger)
     const lock = acquire(tryLock, file)
     if (lock === undefined) throw taken(path, readNote(note) ?? 'another process')
     locked = lock
-    writeFileSync(note, JSON.stringify({ writer, process: `process ${process.pid} on ${hostname()}`, since: new Date().toISOString() }))
   } catch (error) {
     if (error instanceof TakenError) throw error
     report('a second process that writes this file cannot be detected: no lock file can be created beside it', { error: reasonOf(error) })
     return () => {}
   }
+  // The lock works without its note, which a full disk may prevent.
+  ignoringErrors(() =>
+    writeFileSync(note, JSON.stringify({ writer, process: `process ${process.pid} on ${hostname()}`, since: new Date().toISOString() })),
+  )
   const network = networkFileSystem(folder)
   if (network !== undefined)
     report('the file is on a network file system: a second process that writes it on another machine may not be detected', { network })
   return () => {
-    rmSync(note, { force: true })
+    ignoringErrors(() => rmSync(note, { force: true }))
     // While it is locked, so that no other process has locked it. One that has opened it already detects that it was removed.
-    if (process.platform !== 'win32') rmSync(file, { force: true })
+    if (process.platform !== 'win32') ignoringErrors(() => rmSync(file, { force: true }))
     locked.release()
+  }
+}
+
+/** Files beside the output are no reason to fail: what cannot be removed has no effect. */
+function ignoringErrors(work: () => void): void {
+  try {
+    work()
+  } catch {
+    // As described.
   }
 }
 

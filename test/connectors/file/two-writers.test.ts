@@ -159,3 +159,21 @@ test('where no lock file can be created, the file is written and a warning says 
   expect(lines(path)).toEqual(['1'])
   expect(warnings).toEqual(['a second process that writes this file cannot be detected: no lock file can be created beside it'])
 })
+
+test('without its note, which a full disk may prevent, the lock works and is released', async () => {
+  const path = fresh()
+  const note = at(`.${basename(path)}.lock.json`)
+  // Not writable for any user.
+  mkdirSync(note)
+  const warnings: string[] = []
+  const log = { ...fakeContext('out').log, warn: (_: object, text: string) => void warnings.push(text) }
+  for (const value of [1, 2]) {
+    const out = sink(path, 'out', {}, log)
+    await out.open!(new AbortController().signal)
+    expect(hidden()).toContain(`.${basename(path)}.lock`)
+    await write(out, value)
+    await out.close!()
+  }
+  expect(lines(path)).toEqual(['1', '2'])
+  expect(warnings).toEqual([])
+})
