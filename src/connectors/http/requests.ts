@@ -86,7 +86,7 @@ export class Requests {
 
   /** ms until the service accepts requests again. */
   get pause(): number {
-    return Math.max(0, Math.min(this.pausedUntil - this.ctx.clock.monotonic(), MAX_PAUSE))
+    return Math.max(0, this.pausedUntil - this.ctx.clock.monotonic())
   }
 
   /**
@@ -141,7 +141,9 @@ export class Requests {
   /** The service requested a retry. @throws {ConnectionError} */
   later({ after, problem }: { readonly after: string | null; readonly problem: string }): never {
     const { clock } = this.ctx
-    this.pausedUntil = clock.monotonic() + delayOf(after, clock.now())
+    const delay = Math.min(delayOf(after, clock.now()), MAX_PAUSE)
+    // An answer without the header does not end the pause that another one has requested.
+    this.pausedUntil = Math.max(this.pausedUntil, clock.monotonic() + delay)
     throw new ConnectionError(problem)
   }
 }
