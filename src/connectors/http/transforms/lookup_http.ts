@@ -154,7 +154,7 @@ function finder(config: LookupHttpConfig, service: Service, ctx: TransformContex
   /** @throws {DataError} when the result is neither a list nor an object */
   const byKey = (keys: readonly string[], result: unknown, bytes: number): Map<string, Rows> => {
     const each = Math.ceil(bytes / keys.length)
-    const { column, many } = config
+    const { column } = config
     if (result === undefined || result === null) return new Map()
     if (column === undefined) {
       if (!isRecord(result))
@@ -169,7 +169,7 @@ function finder(config: LookupHttpConfig, service: Service, ctx: TransformContex
       if (key === undefined) throw new DataError(`lookup_http: an element of the list has no ${column}: ${show(row)}`)
       lists.get(key)?.push(row)
     }
-    return new Map([...lists].map(([key, rows]) => [key, rows.length > 1 && !many ? { rows } : { rows, bytes: each }]))
+    return new Map([...lists].map(([key, rows]) => [key, { rows, bytes: each }]))
   }
   const several = async (keys: readonly string[]): Promise<void> => {
     if (keys.length === 1) return void kept.set(keys[0], await one(keys[0]))
