@@ -29,8 +29,11 @@ const CHUNK = 256 * 1024
 /** Time for which a changed file must stay unchanged before it is read, ms. */
 const SETTLE = 1000
 
-/** Identifies the content of a file, as far as its folder shows it. */
-const versionOf = ({ dev, ino, size, mtimeNs }: BigIntStats): string => [dev, ino, size, mtimeNs].join(':')
+/**
+ * Identifies the content of a file, as far as its folder shows it. Programs that copy and unpack files set `mtime`, and a new file can get the
+ * inode of a removed one; none of them sets `ctime`.
+ */
+const versionOf = ({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string => [dev, ino, size, mtimeNs, ctimeNs].join(':')
 
 interface Loaded {
   readonly rows: TableRows

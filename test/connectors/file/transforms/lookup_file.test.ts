@@ -1,5 +1,5 @@
 /** `lookup_file`: rows of a local file, its reload, and files that cannot be used. */
-import { renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -174,6 +174,21 @@ describe('reload', () => {
     expect(await after(1000)).toBe('a')
     expect(await after(1000)).toBe('c')
     expect(await after(0, second)).toBe('c')
+  })
+
+  test('a version of the same size and mtime is found, also where it has the same inode', async () => {
+    const { path, write, after } = await setup()
+    write('id,n\n1,b\n')
+    await after(5000)
+    expect(await after(1000)).toBe('b')
+    const { atime, mtime, ctimeNs } = statSync(path, { bigint: true })
+    // The clock of the file system may have ticks of several ms.
+    do {
+      writeFileSync(path, 'id,n\n1,c\n')
+      utimesSync(path, atime, mtime)
+    } while (statSync(path, { bigint: true }).ctimeNs === ctimeNs)
+    await after(5000)
+    expect(await after(1000)).toBe('c')
   })
 
   test('a broken version keeps the earlier rows, is logged once, and is a reason not to be ready until it is corrected', async () => {
