@@ -72,6 +72,14 @@ describe('rows', () => {
     expect(run.failures.map(f => f.error.message)).toEqual(failures)
   })
 
+  test.each([
+    ['t.csv', 'a.id,n\n1,x\n', '{"a.id":"1","n":"x"}'],
+    ['t.jsonl', '{"a":{"id":1}}\n', '{"a":{"id":1}}'],
+  ])('column a.id of %s', async (name, content, row) => {
+    const run = await runTransform(lookup, configFor(table(name, content), { column: 'a.id' }), [of('{"id":1}')])
+    expect(shown(run.out)).toEqual([`{"id":1,"row":${row}}`])
+  })
+
   test('many: all rows of the key in the order of the file, or an empty list', async () => {
     const path = table('t.csv', 'id;n\n1;a\n2;b\n1;c\n')
     const run = await runTransform(lookup, configFor(path, { many: true, delimiter: 'semicolon' }), [of('{"id":1}', '{"id":3}')])
