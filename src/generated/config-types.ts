@@ -2651,7 +2651,7 @@ export interface HttpSinkConfig {
    */
   idempotency_header: string
   /**
-   * Response statuses that reject the record, which is then dead-lettered. Other 4xx statuses stop the pipeline, except 408, 425 and 429, which are retried. 5xx statuses are retried, except 501 and 505, which stop the pipeline. Default: 400, 409, 410, 413, 422, and with `{field}` in `url` 404 and 414.
+   * Response statuses that reject the record, which is then dead-lettered. Other 4xx statuses stop the pipeline, except 408, 425 and 429, which are retried. 5xx statuses are retried, except 501 and 505, which stop the pipeline. Default: 400, 409, 410, 413, 422, and with `{field}` in `url` 404, 414 and 431.
    */
   reject?: number[]
   /**

@@ -279,8 +279,8 @@ describe('responses', () => {
     },
   )
 
-  test('404 rejects the record if the url contains a field of the record', async () => {
-    const s = await service(({ url }) => (url === '/a/2' ? { status: 404 } : {}))
+  test.each([404, 414, 431])('%i rejects the record if the url contains a field of the record', async status => {
+    const s = await service(({ url }) => (url === '/a/2' ? { status } : {}))
     const rows = ['{"id":1}', '{"id":2}', '{"id":3}']
     expect((await failed(sinkTo({ url: `${s.url}/a/{id}` }).write(rows.map(record), writeContext()))).map(([i]) => i)).toEqual([1])
     const strict = sinkTo({ url: `${s.url}/a/{id}`, reject: [410] })

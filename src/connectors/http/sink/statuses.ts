@@ -12,7 +12,7 @@ export type Meaning =
 
 const RECORD = [400, 409, 410, 413, 422]
 /** If the URL contains fields of the record, a missing resource or a URL that is too long is a fault of the record. */
-const RECORD_IN_URL = [404, 414]
+const RECORD_IN_URL = [404, 414, 431]
 const LATER = new Set([408, 425, 429])
 /** The server does not support the method or the protocol; a retry does not change that. */
 const NEVER = new Set([501, 505])

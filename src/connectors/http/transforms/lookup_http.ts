@@ -48,8 +48,8 @@ export default defineTransform<LookupHttpConfig>({
 
 /** A pause that is longer is waited for outside of the step, where the end of the run interrupts it, ms. */
 const LONG = 1000
-/** Statuses that concern the key. */
-const OF_KEY: ReadonlySet<number> = new Set([400, 409, 410, 413, 414, 422])
+/** Statuses that concern the key. Node.js answers 431 to a URL that is too long. */
+const OF_KEY: ReadonlySet<number> = new Set([400, 409, 410, 413, 414, 422, 431])
 const NONE: Rows = { rows: [] }
 
 const inLists = ({ url }: Pick<LookupHttpConfig, 'url'>): boolean => fieldsIn(url)[0] === 'keys'
@@ -90,9 +90,10 @@ class Service {
   /** @throws {ConnectionError} when a retry may succeed, {EnvironmentError} when every key would fail in the same way */
   async get(keys: readonly string[], signal: AbortSignal): Promise<Answer> {
     const { config, requests } = this
-    if (requests.pause > LONG)
-      throw new ConnectionError(`${requests.host} accepts no requests for ${Math.ceil(requests.pause / 1000)} s (Retry-After)`)
+    this.rejectPause()
     await this.turn(signal)
+    // Another request may have been answered with it meanwhile.
+    this.rejectPause()
     const url = config.url.replace(/\{keys?\}/, () => keys.map(key => encodeSegment(key, 'the key')).join(','))
     const answer = await requests.send(url, { method: 'GET' }, config.max_answer, signal)
     const { status, contentType, problem } = answer
@@ -105,6 +106,12 @@ class Service {
     if (status > 200 && status < 300) return answer
     if (meaningOf(status, OF_KEY) === 'later') return requests.later(answer)
     throw new EnvironmentError(`${problem}\n  ${fixFor(status, { url: config.url, method: 'GET' })}`)
+  }
+
+  /** @throws {ConnectionError} during a long pause */
+  private rejectPause(): void {
+    const { host, pause } = this.requests
+    if (pause > LONG) throw new ConnectionError(`${host} accepts no requests for ${Math.ceil(pause / 1000)} s (Retry-After)`)
   }
 
   private async turn(signal: AbortSignal): Promise<void> {

@@ -109,6 +109,8 @@ describe('a request per key', () => {
     [200, 'null', ['null'], []],
     [200, '', ['null'], []],
     [422, '{"why":"bad"}', [], [/answered 422: \{"why":"bad"\}/]],
+    [414, '', [], [/answered 414/]],
+    [431, '', [], [/answered 431/]],
     [200, '{', [], [/is not JSON/]],
     [200, `"${'x'.repeat(2000)}"`, [], [/larger than 1024 bytes \(max_answer\)/]],
   ])('%i %j concerns the key', async (status, body, out, failed) => {
@@ -140,6 +142,13 @@ describe('a request per key', () => {
     await expect(rows(transform, '{"id":1}', '{"id":2}')).rejects.toThrow(/accepts no requests for \d+ s \(Retry-After\)/)
     expect(s.got).toEqual(['/1', '/2'])
     expect(transform.healthy!()).toMatch(/503/)
+  })
+
+  test('a key too long for a URL fails alone, also in a list', async () => {
+    const s = await service(path => (path.length > 1000 ? { status: 431 } : { body: path.includes('?') ? '{"1":1}' : '1' }))
+    const long = `{"id":"${'x'.repeat(1000)}"}`
+    for (const url of [`${s.url}/{key}`, `${s.url}/c?ids={keys}`])
+      expect((await rows(making(configFor({ url })), '{"id":1}', long)).toSorted()).toEqual(['1', expect.stringMatching(/answered 431/)])
   })
 
   test('concurrency bounds the requests, and max_per_second their rate', async () => {
