@@ -9,7 +9,10 @@ interface RequestConfig extends TlsKeys {
   readonly bearer: string
   readonly username: string
   readonly password: string
+  readonly headers: Readonly<Record<string, string>>
 }
+
+const OF_CONNECTION = ['content-length', 'host', 'transfer-encoding', 'connection']
 
 export function requestProblems(c: RequestConfig): ConfigProblem[] {
   const problems: ConfigProblem[] = validateTlsFiles(c)
@@ -20,5 +23,8 @@ export function requestProblems(c: RequestConfig): ConfigProblem[] {
   if (c.bearer !== '' && c.username !== '') problems.push({ path: ['username'], message: 'set either bearer or username, not both' })
   if (c.password !== '' && c.username === '')
     problems.push({ path: ['password'], message: 'needs username: set username, or remove password' })
+  for (const name of Object.keys(c.headers))
+    if (OF_CONNECTION.includes(name.toLowerCase()))
+      problems.push({ path: ['headers', name], message: 'is set by the HTTP connection; remove it' })
   return problems
 }

@@ -49,10 +49,6 @@ function recognized({ idempotency_header, batch }: HttpSinkConfig): string {
 function validateConfig(c: HttpSinkConfig): ConfigProblem[] {
   const problems = requestProblems(c)
   if (c.url.split('?')[1]?.includes('{')) problems.push({ path: ['url'], message: 'fields are allowed in the path only, not after the ?' })
-  for (const name of Object.keys(c.headers)) {
-    if (['content-length', 'host', 'transfer-encoding', 'connection'].includes(name.toLowerCase()))
-      problems.push({ path: ['headers', name], message: 'is set by the HTTP connection; remove it' })
-  }
   return problems
 }
 

@@ -243,6 +243,8 @@ test('validate: one placeholder, not in the host', () => {
     expect(problems({ url })).toEqual([expect.stringMatching(/^url: must contain \{key\} or \{keys\} once/)])
   expect(problems({ column: 'id' })).toEqual(['column: works with {keys} in url; remove it'])
   expect(problems({ many: true, on_missing: 'pass' })).toHaveLength(1)
+  for (const name of ['Host', 'content-length', 'Transfer-Encoding', 'connection'])
+    expect(problems({ headers: { [name]: 'x' } })).toEqual([`headers.${name}: is set by the HTTP connection; remove it`])
   const pattern = new RegExp((lookup.schema as { properties: { url: { pattern: string } } }).properties.url.pattern)
   expect(['https://{key}.x/', 'https://{key}', 'ftp://x/{key}'].filter(url => pattern.test(url))).toEqual([])
 })
