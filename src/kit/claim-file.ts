@@ -100,7 +100,7 @@ async function lockFile(real: string, path: string, writer: string, log: Logger)
   }
 }
 
-/** Files beside the output are no reason to fail: what cannot be removed has no effect. */
+/** For the files beside the output: what cannot be written or removed there has no effect on it. */
 function ignoringErrors(work: () => void): void {
   try {
     work()

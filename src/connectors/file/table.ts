@@ -101,7 +101,9 @@ class Builder {
     const format = formatOf(config.format, path)
     this.csv = format === 'csv'
     // Rows of CSV are flat: a dot is part of the name of a column.
-    this.keyOf = this.csv ? row => (Object.hasOwn(row as object, column) ? (row as Record<string, unknown>)[column] : undefined) : getter(column)
+    this.keyOf = this.csv
+      ? row => (Object.hasOwn(row as object, column) ? (row as Record<string, unknown>)[column] : undefined)
+      : getter(column)
     this.records = new Records({ ...config, format, delimiter: delimiterFor(config.delimiter, path) }, path, 'table', `the table ${path}`)
   }
 

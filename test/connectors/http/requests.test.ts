@@ -12,7 +12,7 @@ const paused = (...headers: (string | null)[]) => {
   return { requests, clock }
 }
 
-test.each([
+test.each<[(string | null)[], number]>([
   [[null], 0],
   [['7'], 7000],
   [['Thu, 01 Jan 2026 00:00:07 GMT'], 7000],

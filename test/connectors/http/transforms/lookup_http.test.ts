@@ -208,7 +208,7 @@ describe('a request per list of keys', () => {
     expect(await rows(making({ ...many, many: false }), '{"id":1}')).toEqual([expect.stringMatching(/2 rows for key 1/)])
   })
 
-  test('several elements of a key count towards max_bytes also where they fail', async () => {
+  test('max_bytes counts several elements of a key, also where they fail', async () => {
     const s = await service(path => ({ body: JSON.stringify(listOf(path).flatMap(id => [{ id }, { id }])) }))
     const transform = making(configFor({ url: `${s.url}/c?ids={keys}`, column: 'id', max_bytes: 10 }))
     for (let i = 0; i < 2; i++) expect(await rows(transform, '{"id":"a"}')).toEqual([expect.stringMatching(/2 rows for key a/)])
