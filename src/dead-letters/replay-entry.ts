@@ -1,5 +1,5 @@
 /** Finds the step where a dead letter continues with the current config, or the reason why it cannot be replayed. */
-import type { Format, Message, SinkPlugin, SourcePlugin } from '../contract/plugin.ts'
+import type { Format, Message, Origin, SinkPlugin, SourcePlugin } from '../contract/plugin.ts'
 import { Message as Msg, parseJson } from '../contract/plugin.ts'
 import type { ReplayOrigin } from '../kit/dead-letter/dead-letters.ts'
 import type { Pipeline, SinkStep, Step } from '../config/model.ts'
@@ -48,15 +48,17 @@ export class ReplayEntries {
   message(letter: DeadLetter, entry: ReplayEntry, gap: number, taken: (message: Message) => void): Message {
     const d = letter.failure!
     const source = this.sourceOf(d)
+    const sourceType = d.sourceType ?? source?.type
     const origin: DeadLetterOrigin = {
       lane: d.topic,
       source: source?.name ?? '',
       topic: d.topic,
       partition: d.partition,
+      ...lineOf(sourceType, d),
       // With --to source, the source decodes the bytes later.
       format: this.way === 'source' ? 'bytes' : d.offset < 0 ? 'json' : formatOf(source),
       at: letter.offset,
-      replay: { attempts: d.attempts, firstFailedAt: d.firstFailedAt ?? d.failedAt, sourceType: d.sourceType ?? source?.type, taken },
+      replay: { attempts: d.attempts, firstFailedAt: d.firstFailedAt ?? d.failedAt, sourceType, taken },
       entry,
       gap,
     }
@@ -122,6 +124,13 @@ export class ReplayEntries {
     const reads = (s: Step<SourcePlugin>): boolean => (s.config as { topics?: unknown[] } | undefined)?.topics?.includes(d.topic) === true
     return sources.find(s => s.name === d.sourceStep) ?? sources.find(reads) ?? (sources.length === 1 ? sources[0] : undefined)
   }
+}
+
+/** `meta.file` and `meta.line` of a record that was a line. */
+function lineOf(sourceType: string | undefined, { topic, offset }: FailureInfo): Pick<Origin, 'file' | 'lines'> {
+  if (offset < 0) return {}
+  if (sourceType === 'file') return { file: topic, lines: true }
+  return sourceType === 'stdin' ? { lines: true } : {}
 }
 
 const backName = (source: Step<SourcePlugin>): string => `back_to_${source.name}`
