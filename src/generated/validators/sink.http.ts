@@ -3,7 +3,7 @@
 import library0 from 'ajv/dist/runtime/ucs2length.js'
 import { FORMATS } from '../../config/formats.ts'
 
-export const fingerprint = '77ba9cc4-4317'
+export const fingerprint = '48ea6858-4322'
 export const validate = validate0;
 export default validate0;
 const schema0 = {"type":"object","additionalProperties":false,"required":["url"],"properties":{"url":{"type":"string","pattern":"^https?://[^/?#{}\\s]+([/?][^#\\s]*)?$"},"method":{"type":"string","enum":["POST","PUT","PATCH"]},"batch":{"type":"string","enum":["one","array","ndjson"]},"max_batch":{"type":"integer","minimum":1,"maximum":100000},"max_batch_bytes":{"type":"string","format":"size"},"concurrency":{"type":"integer","minimum":1,"maximum":1000},"headers":{"type":"object","additionalProperties":{"type":"string"},"propertyNames":{"pattern":"^[A-Za-z0-9_-]+$"}},"bearer":{"type":"string"},"username":{"type":"string"},"password":{"type":"string"},"content_type":{"type":"string","minLength":1},"idempotency_header":{"type":"string","pattern":"^[A-Za-z0-9_-]*$"},"reject":{"type":"array","uniqueItems":true,"items":{"type":"integer","minimum":400,"maximum":599}},"timeout":{"type":"string","format":"duration"},"tls_ca":{"type":"string"},"tls_cert":{"type":"string"},"tls_key":{"type":"string"},"tls_key_password":{"type":"string"},"tls_insecure_skip_verify":{"type":"boolean"}}};
