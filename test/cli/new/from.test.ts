@@ -177,6 +177,28 @@ describe('outputs of Redpanda Connect', () => {
     const { pipeline } = await made(connect({ output: 'fallback: [{ stdout: {} }, { file: { path: dead.jsonl } }]' }))
     expect(pipeline.dlq).toEqual({ file: { path: 'dead.jsonl', envelope: true } })
   })
+
+  test('a dlq with processors is kept, and what does not fit into it is a comment', async () => {
+    const processed = `fallback:
+  - stdout: {}
+  - file: { path: dead.jsonl }
+    processors: [{ mapping: root = this }]`
+    const one = await made(connect({ output: processed }))
+    expect(one.pipeline.dlq).toEqual({ file: { path: 'dead.jsonl', envelope: true } })
+    expect(one.text).toContain('a sink has no steps of its own')
+    const outputs = '[{ file: { path: a.jsonl } }, { kafka: { addresses: ["a:9092"], topic: b } }]'
+    const two = await made(connect({ output: `fallback: [{ stdout: {} }, { broker: { outputs: ${outputs} } }]` }))
+    expect(two.pipeline.dlq).toEqual({ file: { path: 'a.jsonl', envelope: true } })
+    expect(two.text).toContain('there is one dlq\n#   kafka')
+  })
+
+  test('a dlq that would be invalid becomes a comment', async () => {
+    const output = 'fallback: [{ stdout: {} }, { kafka: { addresses: ["a:9092"], topic: "not a topic" } }]'
+    const { code, pipeline, text } = await made(connect({ output }))
+    expect(code).toBe(0)
+    expect(text).toContain('the settings would be invalid')
+    expect(pipeline.dlq).toEqual({ file: { path: 'new.dead.jsonl', envelope: true } })
+  })
 })
 
 describe('mappings of Bloblang', () => {
@@ -602,6 +624,18 @@ describe('any config', () => {
       }),
       { numRuns: 300 },
     )
+  })
+
+  test('a reason that quotes several lines stays a comment', async () => {
+    const processors = `- switch:
+    - check: |
+        this.a.nothing()
+        sinks: []
+      processors: [{ mapping: root = this }]`
+    const { code, pipeline, text } = await made(connect({ processors }))
+    expect(code).toBe(0)
+    expect(text).toContain('NOT TRANSLATED')
+    expect(pipeline.sinks).toEqual([{ stdout: {} }])
   })
 
   test('any text of a mapping', () => {

@@ -1,5 +1,5 @@
 /** Configs of Benthos, Bento and Redpanda Connect. */
-import { type Draft, type Step, attempt } from './draft.ts'
+import { type Draft, attempt } from './draft.ts'
 import { COMMON, short, type Note, type Part } from './foreign.ts'
 import { condition } from './mapping.ts'
 import { processors } from './benthos-processors.ts'
@@ -165,12 +165,20 @@ function outputFallback(part: Part, type: string, draft: Draft, when: string | u
 function setDlq(part: Part, draft: Draft): void {
   const at = draft.sinks.length
   addOutput(part, draft, undefined)
-  const [made] = draft.sinks.splice(at) as [Step | undefined]
-  if (!made?.config) {
-    if (made) draft.sinks.push(made)
+  // Processors and brokers make several.
+  const all = draft.sinks.splice(at)
+  const made = draft.dlq?.config ? undefined : all.find(step => step.config)
+  const notes = all.flatMap(({ config, notes: own, line = part.line }): readonly Note[] => {
+    if (!config) return own
+    const { name: _, when, ...sink } = config
+    if (config !== made?.config) return [...own, { line, what: Object.keys(sink).join(', '), reason: 'there is one dlq' }]
+    return when === undefined ? own : [...own, { line, what: `check: ${String(when)}`, reason: 'the dlq gets all records that fail' }]
+  })
+  if (!made) {
+    draft.sinks.push({ notes })
     return
   }
-  const { name: _, ...config } = made.config
+  const { name: _, when: __, ...config } = made.config!
   const file = config.file as { path?: unknown } | undefined
-  draft.dlq = { config: file ? { file: { path: file.path, envelope: true } } : config, notes: made.notes }
+  draft.dlq = { config: file ? { file: { path: file.path, envelope: true } } : config, notes, line: made.line }
 }

@@ -75,24 +75,23 @@ export function attempt(draft: Step[], note: Omit<Note, 'reason'>, make: () => v
 
 /** Makes a comment of the step that a problem of the new file is in. @param path of the problem @returns false if it is in no step */
 export function withdraw(draft: Draft, path: string, reason: string): boolean {
+  if (/^dlq\b/.test(path) && draft.dlq?.config) {
+    draft.dlq = { notes: invalid(draft.dlq, 'the settings', reason) }
+    return true
+  }
   const [, key, index] = /^(sources|transforms|sinks)\[(\d+)\]/.exec(path) ?? []
   if (key === undefined) return false
   const list = draft[key as 'sources' | 'transforms' | 'sinks']
   const at = list.flatMap((step, i) => (step.config ? [i] : []))[Number(index)]
   if (at === undefined) return false
-  const { config, notes, line = notes[0]?.line ?? 0 } = list[at]
-  list[at] = {
-    notes: [
-      ...notes,
-      {
-        line,
-        what: stringify(config).trimEnd(),
-        reason: `${key === 'transforms' ? 'the step' : 'the settings'} would be invalid: ${reason}`,
-      },
-    ],
-  }
+  list[at] = { notes: invalid(list[at], key === 'transforms' ? 'the step' : 'the settings', reason) }
   return true
 }
+
+const invalid = ({ config, notes, line = notes[0]?.line ?? 0 }: Step, what: string, reason: string): Note[] => [
+  ...notes,
+  { line, what: stringify(config).trimEnd(), reason: `${what} would be invalid: ${reason}` },
+]
 
 export const allNotes = (draft: Draft): Note[] =>
   [
@@ -103,7 +102,7 @@ export const allNotes = (draft: Draft): Note[] =>
 /** @param file of the other tool, for the comments */
 export function draftText(draft: Draft, name: string, file: string): string {
   const lines = [
-    `# From ${file} (${draft.tool}). A record without a field that a step reads goes to the dlq; ${draft.tool} goes on with null or with the record as it was.`,
+    `# From ${oneLine(file)} (${draft.tool}). A record without a field that a step reads goes to the dlq; ${draft.tool} goes on with null or with the record as it was.`,
     ...draft.notes.flatMap(note => comment(note, '')),
     `name: ${name}`,
     'sources:',
@@ -143,8 +142,10 @@ function block(steps: readonly Step[], fallback?: Readonly<Record<string, unknow
     : lines
 }
 
-/** One line of comment per line of the original. */
+/** One line of comment per line of the original. A reason may quote several lines, which would end the comment. */
 const comment = ({ line, what, reason }: Note, indent: string): string[] => [
-  `${indent}# NOT TRANSLATED${line > 0 ? ` (line ${line})` : ''}: ${reason}`,
-  ...what.split('\n').map(text => `${indent}#   ${text.trimEnd()}`),
+  `${indent}# NOT TRANSLATED${line > 0 ? ` (line ${line})` : ''}: ${oneLine(reason)}`,
+  ...what.split(/\r\n?|\n/).map(text => `${indent}#   ${text.trimEnd()}`),
 ]
+
+const oneLine = (text: string): string => text.trim().replaceAll(/\s*[\r\n]+\s*/g, ' ')
