@@ -438,6 +438,87 @@ describe('sources and sinks of Vector', () => {
   })
 })
 
+describe('nothing is left out in silence', () => {
+  const LOGIN = 'tls: { enabled: true, TLS }, sasl: SASL'
+  const kafka = (tls: string, sasl: string): string => LOGIN.replace('TLS', tls).replace('SASL', sasl)
+
+  test.each<[string, string, readonly string[]]>([
+    [
+      'a login that there is not, and certificates',
+      connect({
+        input: `kafka_franz: { seed_brokers: ["a:9092"], topics: [t], consumer_group: g, ${kafka('root_cas_file: ca.pem', '[{ mechanism: GSSAPI }, { mechanism: PLAIN }]')} }`,
+      }),
+      ['mechanism: GSSAPI', 'root_cas_file: "ca.pem"', 'sasl: …'],
+    ],
+    [
+      'in Vector',
+      vector({
+        sources: `in: { type: kafka, bootstrap_servers: "k:9092", group_id: g, topics: [a], key_field: mk, decoding: { codec: avro }, framing: { method: octet_counting }, ${kafka('verify_certificate: false', '{ enabled: true, mechanism: GSSAPI }')} }`,
+      }),
+      ['mechanism: GSSAPI', 'verify_certificate: false', 'key_field: mk', 'codec: avro', 'method: octet_counting'],
+    ],
+    [
+      'what changes the requests of Vector',
+      vector({
+        sinks:
+          'out: { type: http, inputs: [in], uri: "https://example.com", auth: { strategy: aws }, encoding: { codec: json, except_fields: [a] }, request: { headers: { X-A: b } }, batch: { max_bytes: 1 }, buffer: { when_full: drop_newest } }',
+      }),
+      ['strategy: aws', 'except_fields: …', 'headers: …', 'batch: …', 'buffer: …'],
+    ],
+    [
+      'statements around an insert',
+      connect({
+        output:
+          'sql_insert: { driver: postgres, dsn: "postgres://h/d", table: t, columns: [a, b], args_mapping: "root = [this.a, this.b]", prefix: X, suffix: "ON CONFLICT (a) DO UPDATE SET b = t.b + 1" }',
+      }),
+      ['prefix: "X"', 'suffix: ON CONFLICT (a) DO UPDATE SET b = t.b + 1'],
+    ],
+    [
+      'the rest of a switch, a retry and an interval',
+      connect({
+        input: 'generate: { interval: "@every 5s", mapping: "root.a = 1" }',
+        output: 'switch: { strict_mode: true, cases: [{ output: { retry: { max_retries: 3, output: { stdout: { codec: all-bytes } } } } }] }',
+      }),
+      ['strict_mode: true', 'max_retries: 3', 'interval: @every 5s', 'codec: all-bytes'],
+    ],
+  ])('%s', async (_, config, comments) => {
+    const { code, text } = await made(config)
+    expect(code).toBe(0)
+    for (const comment of comments) expect(text).toContain(`#   ${comment}\n`)
+  })
+
+  test('the usual update of an existing row needs no comment', async () => {
+    const suffix = 'ON CONFLICT (a) DO UPDATE SET b = EXCLUDED.b, c = excluded.c'
+    const output = `sql_insert: { driver: postgres, dsn: "postgres://h/d", table: t, columns: [a, b, c], args_mapping: "root = [this.a, this.b, this.c]", suffix: "${suffix}" }`
+    const { text, pipeline } = await made(connect({ output }))
+    expect(text).not.toContain('NOT TRANSLATED')
+    expect(pipeline.sinks[0].postgres.key).toEqual(['a'])
+  })
+
+  test.each(['null', '1', '{"properties":{"a":null}}'])('a schema that is none: %s', async schema => {
+    const { code, text } = await made(connect({ processors: `- json_schema: { schema: '${schema}' }` }))
+    expect(code).toBe(0)
+    expect(text).toContain('NOT TRANSLATED')
+  })
+})
+
+test.each([
+  connect({ input: 'websocket: { url: "wss://example.com/feed?api_token=hunter2" }' }),
+  connect({ input: `websocket: { url: "wss://x/y", open_message: '{"op":"auth","api_key":"hunter2"}' }` }),
+  connect({ output: 'http_client: { url: "https://me:hunter2@example.com/x" }' }),
+  connect({ output: 'http_client: { url: "https://me:hunter2@example.com/${! now() }" }' }),
+  connect({ output: 'redis_list: { url: "redis://:hun/ter2hunter2@h", key: l }' }),
+  connect({ output: 'sql_insert: { driver: postgres, dsn: "host=h password=hunter2 dbname=d", table: t, columns: [id] }' }),
+  connect({ output: 'sql_insert: { driver: postgres, dsn: "postgres://me:hunter2@${HOST}/d", table: t, columns: [id] }' }),
+  connect({ output: 'sql_insert: { driver: postgres, dsn: "postgres://me:${PW:hunter2}@h/d", table: t, columns: [id] }' }),
+  vector({ sources: 'in: { type: websocket, uri: "wss://me:hunter2@example.com/feed" }' }),
+  vector({ sinks: 'out: { type: http, inputs: [in], uri: "https://example.com/?key=hunter2" }' }),
+])('a secret is not copied %#', async config => {
+  const { code, text, test: tests, env, out } = await made(config)
+  expect(code).toBe(0)
+  expect(text + tests + env + out).not.toContain('hunter2')
+})
+
 describe('transforms of Vector', () => {
   const steps = async (source: string) =>
     (await made(vector({ transforms: `t:\n  type: remap\n  inputs: [in]\n  source: |\n${indented(source, 4)}`, last: 't' }))).pipeline

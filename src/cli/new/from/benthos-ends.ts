@@ -1,5 +1,5 @@
 /** Inputs and outputs of Benthos. */
-import { type Config, address, duration, given, kafkaSecurity, secret, setting } from './connection.ts'
+import { type Config, address, duration, given, hasSecret, kafkaSecurity, secret, setting } from './connection.ts'
 import { type Draft, variablesIn } from './draft.ts'
 import type { Note, Part } from './foreign.ts'
 import { bloblang, condition } from './mapping.ts'
@@ -15,7 +15,8 @@ function tried<T>(part: Part, key: string, notes: Note[], make: () => T): T | un
     return make()
   } catch (error) {
     if (!(error instanceof Untranslatable)) throw error
-    notes.push({ line: part.lineOf(key), what: `${key}: ${part.text(key) ?? ''}`, reason: error.message })
+    const value = part.text(key) ?? ''
+    notes.push({ line: part.lineOf(key), what: `${key}: ${hasSecret(value) ? '…' : value}`, reason: error.message })
     return undefined
   }
 }
@@ -27,22 +28,22 @@ const plain = (part: Part, key: string, draft: Draft): string | undefined => {
 const texts = (part: Part, draft: Draft, ...keys: string[]): string[] =>
   keys.flatMap(key => part.texts(key)).map(t => variablesIn(t, draft) as string)
 
-function kafkaOf(part: Part, draft: Draft): Config {
+function kafkaOf(part: Part, draft: Draft, notes: Note[]): Config {
   const brokers = [...part.texts('addresses'), ...part.texts('seed_brokers')].join(',')
-  const tls = part.part('tls')
-  const isOn = tls.take('enabled') === true
-  const [sasl] = part.parts('sasl')
+  const [sasl, ...others] = part.parts('sasl')
+  for (const other of others) notes.push({ line: other.line, what: 'sasl: …', reason: 'a connection has one login' })
   const login = sasl ?? (part.has('sasl') ? part.part('sasl') : undefined)
   const config = {
     brokers: setting(brokers, 'KAFKA_BROKERS', draft),
     client_id: plain(part, 'client_id', draft),
     ...kafkaSecurity(
-      isOn,
+      part.part('tls'),
       login,
       sasl
         ? { mechanism: 'mechanism', user: 'username', password: 'password' }
         : { mechanism: 'mechanism', user: 'user', password: 'password' },
       draft,
+      notes,
     ),
   }
   return config.client_id === 'benthos' || config.client_id === 'redpanda-connect' ? { ...config, client_id: undefined } : config
@@ -73,7 +74,7 @@ const kafkaIn: Make = (part, draft, notes) => {
     part.take(key)
   return {
     kafka: given({
-      ...kafkaOf(part, draft),
+      ...kafkaOf(part, draft, notes),
       topics: topics.map(t => t.replace(/:[\d-]+$/, '')),
       group: plain(part, 'consumer_group', draft),
       start_at: oldest === false || start === 'latest' || start === 'committed' ? 'latest' : undefined,
@@ -103,7 +104,7 @@ const kafkaOut: Make = (part, draft, notes) => {
   if (!target) return undefined
   return {
     kafka: given({
-      ...kafkaOf(part, draft),
+      ...kafkaOf(part, draft, notes),
       ...target,
       key:
         key === undefined || key === ''
@@ -142,18 +143,30 @@ const isPostgres = (part: Part, notes: Note[]): boolean => {
   return false
 }
 
+/** `set a = excluded.a, …` for exactly these columns. */
+function setsAll(text: string, columns: readonly string[]): boolean {
+  const set = text
+    .replace(/^\s*set\b/i, '')
+    .split(',')
+    .map(part => /^\s*"?(\w+)"?\s*=\s*excluded\."?\1"?\s*$/i.exec(part)?.[1])
+  return set.length === columns.length && columns.every(c => set.includes(c))
+}
+
 const dsnOf = (part: Part, draft: Draft): string | undefined => address(part.text('dsn'), 'PG_DSN_RW', draft)
+
+/** Notes what is not read or written line by line. */
+function lines(part: Part, notes: Note[], reason: string): void {
+  const codec = part.text('codec')
+  const scanner = part.part('scanner')
+  scanner.take('lines')
+  if (codec !== undefined && codec !== 'lines') notes.push({ line: part.lineOf('codec'), what: `codec: ${codec}`, reason })
+  for (const note of scanner.rest()) notes.push({ ...note, reason })
+}
 
 const fileIn: Make = (part, draft, notes) => {
   const paths = texts(part, draft, 'paths', 'path')
-  const scanner = part.part('scanner')
-  const codec = part.text('codec')
-  const isCsv = scanner.has('csv')
-  scanner.take('lines')
-  scanner.take('csv')
-  for (const note of scanner.rest()) notes.push({ ...note, reason: 'a file is read line by line' })
-  if (codec !== undefined && codec !== 'lines')
-    notes.push({ line: part.lineOf('codec'), what: `codec: ${codec}`, reason: 'a file is read line by line' })
+  const isCsv = part.part('scanner').has('csv')
+  if (!isCsv) lines(part, notes, 'a file is read line by line')
   for (const path of paths.slice(1))
     notes.push({ line: part.lineOf('paths'), what: path, reason: 'a source reads one path or pattern: add a source per path' })
   return {
@@ -171,16 +184,23 @@ export const inputs: Readonly<Record<string, Make>> = {
   file: fileIn,
   csv: (part, draft, notes) => {
     const made = fileIn(part, draft, notes)
-    part.take('parse_header_row')
+    if (part.take('parse_header_row') === false)
+      notes.push({
+        line: part.lineOf('parse_header_row'),
+        what: 'parse_header_row: false',
+        reason: 'the first line has the names of the columns',
+      })
     return { file: { ...(made!.file as Config), format: 'csv' } }
   },
-  stdin: part => {
-    part.take('codec')
-    part.take('scanner')
+  stdin: (part, _draft, notes) => {
+    lines(part, notes, 'standard input is read line by line')
     return { stdin: {} }
   },
   generate: (part, draft, notes) => {
-    const interval = duration(part.text('interval')) ?? '1s'
+    const every = part.text('interval')
+    const interval = duration(every) ?? '1s'
+    if (every !== undefined && duration(every) === undefined)
+      notes.push({ line: part.lineOf('interval'), what: `interval: ${every}`, reason: 'only a duration has a translation; this is 1s' })
     const count = part.take('count')
     const text = part.text('mapping') ?? 'root = {}'
     const mapped = bloblang(text, false)
@@ -272,12 +292,15 @@ export const inputs: Readonly<Record<string, Make>> = {
       }),
     }
   },
-  websocket: (part, draft) => {
+  websocket: (part, draft, notes) => {
     const open = part.text('open_message')
+    const isSecret = open !== undefined && /(?:pass|pwd|secret|token|key|auth|sig)\w*["']?\s*[:=]\s*["']?[^"'\s$]/i.test(open)
+    if (isSecret)
+      notes.push({ line: part.lineOf('open_message'), what: 'open_message: …', reason: 'a secret belongs into a variable: see subscribe' })
     return {
       websocket: given({
-        url: setting(part.text('url'), 'WEBSOCKET_URL', draft),
-        subscribe: open === undefined ? undefined : [variablesIn(open, draft)],
+        url: address(part.text('url'), 'WEBSOCKET_URL', draft),
+        subscribe: open === undefined || isSecret ? undefined : [variablesIn(open, draft)],
       }),
     }
   },
@@ -294,8 +317,8 @@ export const outputs: Readonly<Record<string, Make>> = {
       notes.push({ line: part.lineOf('codec'), what: `codec: ${codec}`, reason: 'a file sink appends a line per record' })
     return tried(part, 'path', notes, () => ({ file: { path: variablesIn(withFields(path, 'benthos', ['{', '}']), draft) } }))
   },
-  stdout: part => {
-    part.take('codec')
+  stdout: (part, _draft, notes) => {
+    lines(part, notes, 'the sink writes a line per record')
     return { stdout: {} }
   },
   http_client: (part, draft, notes) => {
@@ -319,20 +342,22 @@ export const outputs: Readonly<Record<string, Make>> = {
     )
     const basic = part.part('basic_auth')
     const isOn = basic.take('enabled') === true
-    for (const key of ['retry_period', 'max_retry_backoff', 'retries', 'rate_limit', 'batch_as_multipart'])
-      if (key !== 'rate_limit') part.take(key)
+    for (const key of ['retry_period', 'max_retry_backoff', 'retries', 'batch_as_multipart']) part.take(key)
+    const timeout = part.text('timeout')
+    if (timeout !== undefined && duration(timeout) === undefined)
+      notes.push({ line: part.lineOf('timeout'), what: `timeout: ${timeout}`, reason: 'only a duration has a translation' })
     if (!['POST', 'PUT', 'PATCH'].includes(verb)) {
       notes.push({ line: part.lineOf('verb'), what: `verb: ${verb}`, reason: 'the sink sends POST, PUT and PATCH' })
       return undefined
     }
     return tried(part, 'url', notes, () => ({
       http: given({
-        url: variablesIn(withFields(url, 'benthos', ['{', '}']), draft),
+        url: hasSecret(url) ? address(url, 'HTTP_URL', draft) : variablesIn(withFields(url, 'benthos', ['{', '}']), draft),
         method: verb === 'POST' ? undefined : verb,
         headers: Object.keys(headers).length > 0 ? headers : undefined,
         username: isOn ? plain(basic, 'username', draft) : undefined,
         password: isOn ? secret(basic, 'password', 'HTTP_PASSWORD', draft) : undefined,
-        timeout: duration(part.text('timeout')),
+        timeout: duration(timeout),
       }),
     }))
   },
@@ -363,17 +388,18 @@ export const outputs: Readonly<Record<string, Make>> = {
     if (!isPostgres(part, notes)) return undefined
     const columns = part.texts('columns')
     const suffix = part.text('suffix')
-    const conflict = /on\s+conflict\s*\(([^)]*)\)\s*do\s+(nothing|update)/i.exec(suffix ?? '')
+    const conflict = /on\s+conflict\s*\(([^)]*)\)\s*do\s+(nothing|update)(.*)/is.exec(suffix ?? '')
+    const key = conflict?.[1].split(',').map(c => c.trim()) ?? []
     if (suffix !== undefined && !conflict)
       notes.push({ line: part.lineOf('suffix'), what: `suffix: ${suffix}`, reason: 'has no translation; see statements of the sink' })
-    part.take('prefix')
-    part.take('init_statement')
+    if (conflict && conflict[3].trim() !== '' && !setsAll(conflict[3], columns.filter(c => !key.includes(c))))
+      notes.push({ line: part.lineOf('suffix'), what: `suffix: ${suffix}`, reason: 'an existing row gets the new values of all columns' })
     return {
       postgres: given({
         dsn: dsnOf(part, draft),
         table: plain(part, 'table', draft),
         columns: argsOf(part, columns, draft, notes) ?? columns,
-        key: conflict ? conflict[1].split(',').map(c => c.trim()) : undefined,
+        key: conflict ? key : undefined,
         on_conflict: conflict?.[2].toLowerCase() === 'nothing' ? 'nothing' : undefined,
       }),
     }

@@ -104,7 +104,10 @@ const PROCESSORS: Readonly<Record<string, Process>> = {
       } catch {
         throw new Untranslatable('the schema is not JSON')
       }
-      for (const [name, of] of Object.entries((parsed as { properties?: Record<string, { type?: unknown }> }).properties ?? {}))
+      if (typeof parsed !== 'object' || parsed === null) throw new Untranslatable('the schema is not an object')
+      const { properties } = parsed as { properties?: Record<string, { type?: unknown } | null> }
+      for (const [name, declared] of Object.entries(properties ?? {})) {
+        const of = declared ?? {}
         draft.sample.set(
           [name],
           of.type === 'number' || of.type === 'integer'
@@ -117,6 +120,7 @@ const PROCESSORS: Readonly<Record<string, Process>> = {
                   ? {}
                   : 'text',
         )
+      }
       return push(draft, { validate: { schema: parsed } }, scope)
     }
     throw new Untranslatable(`write: validate: { schema_file: ${path?.replace(/^file:\/\//, '') ?? 'schema.json'} }`)

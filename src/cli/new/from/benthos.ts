@@ -91,8 +91,10 @@ function addOutput(part: Part, draft: Draft, when: string | undefined): void {
       })
   } else if (type === 'switch') outputSwitch(settings, draft, when)
   else if (type === 'fallback') outputFallback(part, type, draft, when)
-  else if (type === 'retry') addOutput(settings.part('output'), draft, when)
-  else if (type === 'reject_errored') addOutput(settings, draft, when)
+  else if (type === 'retry') {
+    addOutput(settings.part('output'), draft, when)
+    draft.sinks.push({ notes: settings.rest() })
+  } else if (type === 'reject_errored') addOutput(settings, draft, when)
   else if (type === 'reject' || (type === 'drop' && scalar !== undefined))
     draft.sinks.push({
       notes: [
@@ -128,7 +130,10 @@ function outputSwitch(settings: Part, draft: Draft, outer: string | undefined): 
   const earlier: string[] = []
   let lost = false
   settings.take('retry_until_success')
-  settings.take('strict_mode')
+  if (settings.take('strict_mode') === true)
+    draft.sinks.push({
+      notes: [{ line: settings.lineOf('strict_mode'), what: 'strict_mode: true', reason: 'a record that matches no case is dropped' }],
+    })
   for (const each of settings.parts('cases')) {
     const check = each.text('check') ?? ''
     const continues = each.take('continue') === true

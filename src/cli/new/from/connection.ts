@@ -1,6 +1,6 @@
 /** Settings of connections that several components share. Passwords are not copied: they belong into variables. */
 import { type Draft, variablesIn } from './draft.ts'
-import type { Part } from './foreign.ts'
+import type { Note, Part } from './foreign.ts'
 
 export type Config = Record<string, unknown>
 
@@ -23,10 +23,16 @@ export function secret(part: Part, key: string, variable: string, draft: Draft):
   return `\${${variable}}`
 }
 
+/** A password or token that is written in an address, a DSN or a message. One from a variable without a default is none. */
+export function hasSecret(text: string): boolean {
+  const bare = text.replaceAll(/\$\{\w+\}/g, '')
+  return /\/\/[^/@\s]*:[^@\s]+@/.test(bare) || /(?:^|[?&;\s])[\w-]*(?:pass|pwd|secret|token|key|auth|sig)[\w-]*=[^&;\s]/i.test(bare)
+}
+
 /** Without a password in it. */
 export function address(value: string | undefined, variable: string, draft: Draft): string | undefined {
   if (value === undefined) return undefined
-  if (!/\/\/[^/@]*:[^/@]+@/.test(value) || /\$\{/.test(value)) return setting(value, variable, draft)
+  if (!hasSecret(value)) return setting(value, variable, draft)
   draft.variables.add(variable)
   return `\${${variable}}`
 }
@@ -52,21 +58,36 @@ const MECHANISMS: Readonly<Record<string, string>> = {
   AWS_MSK_IAM: 'AWS_MSK_IAM',
 }
 
+const TLS_FILES = 'has no translation: see tls_ca, tls_cert and tls_key'
+const UNLIKE_TLS = Object.fromEntries(
+  ['root_cas_file', 'client_certs', 'ca_file', 'crt_file', 'key_file', 'key_pass'].map(key => [key, TLS_FILES]),
+)
+
 /** @param sasl where the login is */
 export function kafkaSecurity(
-  tls: boolean,
+  settings: Part,
   sasl: Part | undefined,
   keys: { mechanism: string; user: string; password: string },
   draft: Draft,
+  notes: Note[],
 ): Config {
+  const tls = settings.take('enabled') === true
+  if (tls) notes.push(...settings.rest(UNLIKE_TLS))
   const named = sasl?.text(keys.mechanism)?.toUpperCase()
   const mechanism = named === undefined || named === 'NONE' ? undefined : MECHANISMS[named]
   const user = sasl?.text(keys.user)
-  const password = sasl && secret(sasl, keys.password, 'KAFKA_SASL_PASSWORD', draft)
+  const password = mechanism && sasl && secret(sasl, keys.password, 'KAFKA_SASL_PASSWORD', draft)
+  if (sasl && named !== undefined && named !== 'NONE' && !mechanism)
+    notes.push({
+      line: sasl.lineOf(keys.mechanism),
+      what: `${keys.mechanism}: ${named}`,
+      reason: 'has no translation: the connection has no login',
+    })
+  else if (sasl && mechanism) notes.push(...sasl.rest())
   return given({
     security_protocol: mechanism ? (tls ? 'SASL_SSL' : 'SASL_PLAINTEXT') : tls ? 'SSL' : undefined,
     sasl_mechanism: mechanism,
     sasl_username: mechanism ? setting(user, 'KAFKA_SASL_USERNAME', draft) : undefined,
-    sasl_password: mechanism ? password : undefined,
+    sasl_password: password,
   })
 }

@@ -1,5 +1,5 @@
 /** Sources and sinks of Vector. */
-import { address, type Config, given, kafkaSecurity, secret, setting } from './connection.ts'
+import { address, type Config, given, hasSecret, kafkaSecurity, secret, setting } from './connection.ts'
 import { type Draft, variablesIn } from './draft.ts'
 import type { Note, Part } from './foreign.ts'
 import { isTemplate, onlyPart, fieldName, withFields } from './template.ts'
@@ -10,21 +10,37 @@ type Make = (part: Part, draft: Draft, notes: Note[]) => Config | undefined
 const plain = (value: string | undefined, draft: Draft): string | undefined =>
   value === undefined ? undefined : (variablesIn(value, draft) as string)
 
-function kafkaOf(part: Part, draft: Draft): Config {
-  const tls = part.part('tls').take('enabled') === true
+function kafkaOf(part: Part, draft: Draft, notes: Note[]): Config {
   const sasl = part.part('sasl')
   const isOn = sasl.take('enabled') === true
   return {
     brokers: setting(part.text('bootstrap_servers'), 'KAFKA_BROKERS', draft),
-    ...kafkaSecurity(tls, isOn ? sasl : undefined, { mechanism: 'mechanism', user: 'username', password: 'password' }, draft),
+    ...kafkaSecurity(
+      part.part('tls'),
+      isOn ? sasl : undefined,
+      { mechanism: 'mechanism', user: 'username', password: 'password' },
+      draft,
+      notes,
+    ),
   }
 }
+
+/** Fields that Vector adds to a record. */
+const named = (part: Part, keys: readonly string[]): Note[] =>
+  keys
+    .filter(key => part.has(key))
+    .map(key => ({
+      line: part.lineOf(key),
+      what: `${key}: ${part.text(key) ?? ''}`,
+      reason: 'the record gets no such field; expressions read meta.key, meta.topic, meta.partition, meta.offset and meta.headers',
+    }))
 
 const httpServer: Make = (part, _draft, notes) => {
   const at = /^(.*):(\d+)$/.exec(part.text('address') ?? '0.0.0.0:8080')
   const method = part.text('method')
   part.take('encoding')
-  part.take('strict_path')
+  if (part.take('strict_path') === false)
+    notes.push({ line: part.lineOf('strict_path'), what: 'strict_path: false', reason: 'only the path itself is served' })
   notes.push({
     line: part.line,
     what: `address: ${at?.[1] ?? ''}`,
@@ -42,22 +58,13 @@ const httpServer: Make = (part, _draft, notes) => {
 const MASK = /[*?[]/
 
 export const sources: Readonly<Record<string, Make>> = {
-  kafka: (part, draft) => {
+  kafka: (part, draft, notes) => {
     const reset = part.text('auto_offset_reset')
-    for (const key of [
-      'key_field',
-      'topic_key',
-      'partition_key',
-      'offset_key',
-      'headers_key',
-      'commit_interval_ms',
-      'session_timeout_ms',
-      'drain_timeout_ms',
-    ])
-      part.take(key)
+    for (const key of ['commit_interval_ms', 'session_timeout_ms', 'drain_timeout_ms']) part.take(key)
+    notes.push(...named(part, ['key_field', 'topic_key', 'partition_key', 'offset_key', 'headers_key']))
     return {
       kafka: given({
-        ...kafkaOf(part, draft),
+        ...kafkaOf(part, draft, notes),
         topics: part.texts('topics').map(t => plain(t, draft)),
         group: plain(part.text('group_id'), draft),
         start_at: reset === 'earliest' || reset === 'smallest' || reset === 'beginning' ? undefined : 'latest',
@@ -100,7 +107,7 @@ export const sources: Readonly<Record<string, Make>> = {
     const key = part.text('key') ?? ''
     const url = address(part.text('url'), 'REDIS_URL', draft)
     part.take('list')
-    part.take('redis_key')
+    notes.push(...named(part, ['redis_key']))
     if (type === 'channel') return { redis: given({ url, patterns: [key] }) }
     notes.push({
       line: part.line,
@@ -109,22 +116,21 @@ export const sources: Readonly<Record<string, Make>> = {
     })
     return undefined
   },
-  websocket: (part, draft) => ({ websocket: given({ url: setting(part.text('uri'), 'WEBSOCKET_URL', draft) }) }),
+  websocket: (part, draft) => ({ websocket: given({ url: address(part.text('uri'), 'WEBSOCKET_URL', draft) }) }),
 }
 
 export const sinks: Readonly<Record<string, Make>> = {
-  kafka: (part, draft) => {
+  kafka: (part, draft, notes) => {
     const topic = part.text('topic') ?? ''
     const key = part.text('key_field')?.replace(/^\./, '')
     const compression = part.text('compression')
-    part.take('librdkafka_options')
     if (key !== undefined) draft.sample.set(key.split('.'), 'key')
     return {
       kafka: given({
-        ...kafkaOf(part, draft),
+        ...kafkaOf(part, draft, notes),
         ...(isTemplate(topic, 'vector') ? { topic_from: fieldTopic(topic, draft) } : { topic: variablesIn(topic, draft) }),
         key,
-        compression: compression === undefined || compression === 'none' ? compression : compression,
+        compression,
       }),
     }
   },
@@ -146,12 +152,15 @@ export const sinks: Readonly<Record<string, Make>> = {
         : strategy === 'bearer'
           ? { bearer: secret(auth, 'token', 'HTTP_TOKEN', draft) }
           : {}
+    if (strategy !== undefined && Object.keys(login).length === 0)
+      notes.push({ line: part.lineOf('auth'), what: `strategy: ${strategy}`, reason: 'has no translation: requests have no login' })
+    const uri = part.text('uri') ?? ''
     if (part.text('compression') !== undefined && part.text('compression') !== 'none')
       notes.push({ line: part.lineOf('compression'), what: 'compression', reason: 'requests are not compressed' })
     // Vector sends a list of records in a request.
     return {
       http: given({
-        url: variablesIn(withFields(part.text('uri') ?? '', 'vector', ['{', '}']), draft),
+        url: hasSecret(uri) ? address(uri, 'HTTP_URL', draft) : variablesIn(withFields(uri, 'vector', ['{', '}']), draft),
         method: method === 'POST' ? undefined : method,
         batch: 'array',
         ...login,

@@ -47,7 +47,9 @@ export function fromVector(root: Part, draft: Draft): void {
       continue
     }
     const notes: Note[] = []
-    for (const key of ['decoding', 'framing', 'acknowledgements']) part.take(key)
+    part.take('acknowledgements')
+    notes.push(...codecNotes(part, 'decoding', 'codec', DECODED, 'sources read JSON or text'))
+    notes.push(...codecNotes(part, 'framing', 'method', FRAMED, 'a record is a line'))
     const config = sources[type](part, draft, notes)
     draft.sources.push({ config: config && { name: stepName(id), ...config }, notes: [...notes, ...part.rest()] })
   }
@@ -58,7 +60,7 @@ export function fromVector(root: Part, draft: Draft): void {
   const done: Done[] = []
   for (const id of sorted(through)) transform(id, through.part(id), streams, done, draft, ids.length)
   for (const id of to.keys()) sink(id, to.part(id), streams, done, draft, ids.length)
-  for (const key of ['data_dir', 'api', 'acknowledgements', 'timezone', 'schema', 'log_schema']) root.take(key)
+  for (const key of ['data_dir', 'api', 'acknowledgements', 'schema']) root.take(key)
   draft.notes.push(
     ...root.rest({
       enrichment_tables: 'has no translation: see the step lookup',
@@ -69,6 +71,20 @@ export function fromVector(root: Part, draft: Draft): void {
 }
 
 export const stepName = (id: string): string => id.replaceAll(/[^A-Za-z0-9_-]/g, '_')
+
+const DECODED = ['json', 'native_json', 'bytes']
+const ENCODED = ['json', 'native_json', 'text', 'raw_message']
+const FRAMED = ['newline_delimited', 'bytes']
+
+/** What a codec does beside those that the runner has anyway. */
+function codecNotes(part: Part, key: string, name: string, same: readonly string[], reason: string): Note[] {
+  const inner = part.part(key)
+  const value = inner.text(name)
+  return [
+    ...(value !== undefined && !same.includes(value) ? [{ line: part.lineOf(key), what: `${name}: ${value}`, reason }] : []),
+    ...inner.rest(),
+  ]
+}
 
 const isJson = (part: Part): boolean =>
   ['json', 'native_json'].includes(String(part.part('decoding').take('codec'))) ||
@@ -263,6 +279,11 @@ const TRANSFORMS: Readonly<Record<string, (part: Part, draft: Draft, when: strin
   },
 }
 
+const REST = {
+  batch: 'has no translation: sinks form batches by themselves',
+  buffer: 'is not needed: a slow sink slows the sources, and positions are committed after the sinks have written',
+}
+
 function sink(id: string, part: Part, streams: ReadonlyMap<string, Stream>, done: readonly Done[], draft: Draft, all: number): void {
   const type = part.text('type') ?? ''
   const dropped = part.texts('inputs').length > 0 && part.texts('inputs').every(i => i.endsWith('.dropped'))
@@ -274,14 +295,14 @@ function sink(id: string, part: Part, streams: ReadonlyMap<string, Stream>, done
     if (!Object.hasOwn(sinks, type))
       throw new Untranslatable(type === 'blackhole' ? 'no sink is needed for what is dropped' : 'there is no such sink')
     const notes: Note[] = []
-    for (const key of ['buffer', 'batch', 'healthcheck', 'acknowledgements', 'request', 'encoding', 'framing']) part.take(key)
+    for (const key of ['healthcheck', 'acknowledgements']) part.take(key)
     const config = sinks[type](part, draft, notes)
-    const codec = part.part('encoding').text('codec')
-    if (codec !== undefined && !['json', 'native_json', 'text', 'raw_message'].includes(codec))
-      notes.push({ line: part.lineOf('encoding'), what: `codec: ${codec}`, reason: 'sinks write JSON' })
+    notes.push(...codecNotes(part, 'encoding', 'codec', ENCODED, 'sinks write JSON'))
+    notes.push(...codecNotes(part, 'framing', 'method', FRAMED, 'a record is a line'))
+    notes.push(...part.part('request').rest({ headers: 'has no translation: write headers into the sink, and secrets into variables' }))
     const step: Step = {
       config: config && { ...(dropped ? {} : { name: stepName(id) }), ...config, ...(stream?.when !== undefined && { when: stream.when }) },
-      notes: [...notes, ...part.rest()],
+      notes: [...notes, ...part.rest(REST)],
     }
     if (dropped && config) draft.dlq = step
     else draft.sinks.push(step)
