@@ -44,15 +44,18 @@ export async function serve(): Promise<never> {
       }, ms),
     )
   }
+  /** The version that was opened: it is announced as a change, too. */
+  const opened = new Map<string, number>()
   documents.onDidOpen(({ document }) => {
     const path = pathOf(document.uri)
     if (path === undefined) return
     space.open.set(path, document)
+    opened.set(path, document.version)
     later(path, 0)
   })
   documents.onDidChangeContent(({ document }) => {
     const path = pathOf(document.uri)
-    if (path === undefined || !space.checked.has(path)) return
+    if (path === undefined || opened.get(path) === document.version) return
     later(path, DEBOUNCE_MS)
     for (const user of space.usersOf(path)) later(user, DEBOUNCE_MS)
   })
@@ -60,6 +63,7 @@ export async function serve(): Promise<never> {
     const path = pathOf(document.uri)
     if (path === undefined) return
     clearTimeout(timers.get(path))
+    opened.delete(path)
     const users = space.usersOf(path)
     space.close(path)
     publisher.withdraw(path)

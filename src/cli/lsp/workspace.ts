@@ -81,6 +81,8 @@ export class Workspace {
   async check(path: string): Promise<Checked | undefined> {
     const document = this.open.get(path)
     if (!document) return undefined
+    // An edit changes the document in place.
+    const { version } = document
     const text = document.getText()
     const kind = this.kindOf(path, text)
     const uses = new Set<string>()
@@ -102,7 +104,7 @@ export class Workspace {
     uses.delete(path)
     const now = { kind, problems, steps, flow, uses }
     // A newer text was checked meanwhile.
-    if (this.open.get(path)?.version === document.version) this.checked.set(path, now)
+    if (this.open.get(path)?.version === version) this.checked.set(path, now)
     return now
   }
 

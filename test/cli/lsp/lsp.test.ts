@@ -98,6 +98,18 @@ describe('problems', () => {
     await editor.close(name)
   })
 
+  test('of an edit during the first check are shown', async () => {
+    const names = Array.from({ length: 8 }, fresh)
+    // The edit arrives at another moment of the check each time.
+    for (const [requests, name] of names.entries()) {
+      await editor.open(name, file('  - filter: price > 0\n'.repeat(400)))
+      for (let i = 0; i < requests; i++) await editor.request('textDocument/documentSymbol', { textDocument: { uri: editor.uri(name) } })
+      await editor.edit(name, file('  - filter: prce > 0'))
+    }
+    for (const name of names) await eventually(() => expect(editor.problems(name)).toEqual([expect.stringContaining('CONFIG_NO_FIELD')]))
+    for (const name of names) await editor.close(name)
+  })
+
   test('go with the document', async () => {
     const name = fresh()
     expect(await editor.check(name, 'name: x\nsources: []\n')).not.toEqual([])
