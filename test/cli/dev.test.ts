@@ -95,6 +95,22 @@ describe('--once', () => {
   })
 })
 
+test('entries of a Redis stream stay for the consumers of its group', async () => {
+  const cwd = tempDir({
+    'fill.yaml': 'name: fill\nsources: [{ stdin: {} }]\nsinks: [{ redis: { stream: s, value_field: payload } }]\n',
+    'a.yaml': 'name: a\nsources: [{ redis: { streams: [s], group: g, field: payload } }]\nsinks: [{ file: { path: out.jsonl } }]\n',
+  })
+  const env = { REDIS_URL: undefined, RUNNER_STATE_DIR: undefined }
+  await runRunner(['run', 'fill.yaml'], { cwd, env, stdin: '{"id":1}\n{"id":2}\n{"id":3}\n' })
+  const other = ['--set', 'sources[0].redis.consumer=dev']
+  const sampled = await runRunner(['dev', 'a.yaml', '--once', '--json', ...other], { cwd, env })
+  expect(events(sampled.stdout).at(-1)).toMatchObject({ event: 'replay', records: 3 })
+  const dry = await runRunner(['run', 'a.yaml', '--dry-run', '--until-idle', '1s', ...other], { cwd, env })
+  expect(dry.stdout.match(/"id":/g)).toHaveLength(3)
+  await runRunner(['run', 'a.yaml', '--until-idle', '1s'], { cwd, env })
+  expect(readFileSync(join(cwd, 'out.jsonl'), 'utf8')).toBe('{"id":1}\n{"id":2}\n{"id":3}\n')
+})
+
 describe('on save', () => {
   test('an invalid edit leaves the last valid version; a valid one replays the records', async () => {
     const cwd = tempDir({ 'a.yaml': PIPELINE, 'a.test.yaml': TESTS })

@@ -37,7 +37,7 @@ export const streamCommands: Readonly<Record<string, Implementation>> = {
     return Buffer.from(`${id.ms}-${id.seq}`)
   },
   XLEN: (db, [key]) => (expect(db, str(key), 'stream') ? count(db, 'stream', str(key)) : 0),
-  XRANGE: (db, [key, from, to]) => {
+  XRANGE: (db, [key, from, to, ...rest]) => {
     if (!expect(db, str(key), 'stream')) return []
     const low = str(from) === '-' ? { ms: 0, seq: 0 } : parseId(str(from), 0)
     const high = str(to) === '+' ? { ms: Number.MAX_SAFE_INTEGER, seq: 0 } : parseId(str(to), Number.MAX_SAFE_INTEGER)
@@ -49,6 +49,7 @@ export const streamCommands: Readonly<Record<string, Implementation>> = {
         high.ms,
       )
       .filter(e => (e.ms > low.ms || e.seq >= low.seq) && (e.ms < high.ms || e.seq <= high.seq))
+      .slice(0, rest.length > 0 ? Number(str(rest[1])) : undefined)
       .map(reply)
   },
   XGROUP: (db, [, name, group, from]) => {

@@ -57,7 +57,7 @@ export function streamSource(config: RedisSourceConfig, streams: readonly string
       handle ??= await connect(config)
       const { driver } = handle
       const { live, log, step } = ctx
-      if (live && !consumers) {
+      if (live && !consumers && !ctx.range) {
         const others = new LiveConsumers({ driver, streams, group, live, log, step, rejected: error => (rejection = error) })
         await others.join()
         consumers = others

@@ -1,5 +1,6 @@
 /** One stream as a lane: reads first the entries that this consumer has pending, then those that dead consumers left, then new ones. */
 import { isUtf8 } from 'node:buffer'
+import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type Batch,
   type Counter,
@@ -89,6 +90,7 @@ export class StreamLane {
 
   /** Makes sure that the group exists. @returns false: it existed before */
   async prepare(): Promise<boolean> {
+    if (this.o.ctx.range) return false
     const from = this.o.config.start_at === 'latest' ? '$' : '0'
     const [reply] = await this.o.driver.run([['XGROUP', 'CREATE', this.key, this.o.group, from, 'MKSTREAM']])
     if (reply instanceof ReplyError && reply.kind !== 'BUSYGROUP') throw sortError(reply, `stream ${this.key}`)
@@ -123,6 +125,7 @@ export class StreamLane {
   /** The next batch, which may be empty. */
   async next(session: Session, block: number): Promise<Batch> {
     const { generation } = this
+    if (this.o.ctx.range) return await this.look(block, generation)
     if (this.deleted) {
       this.deleted = this.made = false
       const reason = `stream ${this.key}, or its group ${this.o.group}, was deleted: its unread entries are lost`
@@ -154,6 +157,20 @@ export class StreamLane {
     this.newest = entries.at(-1)?.[0] ?? this.newest
     this.caughtUp = entries.length < this.o.config.batch_size && now
     return this.batch(entries, generation, [entries[0]?.[0], entries.at(-1)?.[0] as string])
+  }
+
+  /** A dry run has no group: entries that it reads stay for the consumers of the group. */
+  private async look(block: number, generation: number): Promise<Batch> {
+    const { clock } = this.o.ctx
+    const now = clock.monotonic()
+    const { batch_size } = this.o.config
+    const what = `stream ${this.key}`
+    const reply = await ask(this.o.driver, ['XRANGE', this.key, after(this.newest), '+', 'COUNT', batch_size], what)
+    const entries = toEntries(reply as Reply[])
+    this.newest = entries.at(-1)?.[0] ?? this.newest
+    this.caughtUp = entries.length < batch_size && now
+    if (entries.length === 0) await sleep(block)
+    return this.batch(entries, generation, { ids: [] }, undefined, [])
   }
 
   private async readNew(session: Session, block: number, generation: number): Promise<(Reply | ReplyError)[]> {
@@ -270,6 +287,12 @@ export function offsetOf(id: string): number {
   const ms = Number(id.slice(0, dash))
   const offset = ms * 4096 + Math.min(4095, Number(id.slice(dash + 1)))
   return Number.isSafeInteger(offset) ? offset : Math.min(ms, Number.MAX_SAFE_INTEGER)
+}
+
+/** The next id. Both parts have up to 64 bits. */
+function after(id: string): string {
+  const [ms, sequence] = id.split('-')
+  return `${ms}-${BigInt(sequence) + 1n}`
 }
 
 function lies(id: string, open: Open): boolean {
