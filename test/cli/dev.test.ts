@@ -1,5 +1,7 @@
 /** `runner dev`, without a terminal: rounds on save, samples, and nothing written without `--sinks`. */
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { type Runner, runRunner, startRunner, tempDir } from '../support/runner.ts'
@@ -93,6 +95,17 @@ describe('--once', () => {
     const again = await runRunner(['dev', 'a.yaml', '--once', '--sinks', '--json'], { cwd, env })
     expect(events(again.stdout).map(e => e.event)).toEqual(['valid', 'started'])
   })
+})
+
+test('a pipeline that cannot start is an error of the run', async () => {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const metrics = `metrics: { host: 127.0.0.1, port: ${port} }\n`
+  const result = await runRunner(['dev', 'a.yaml', '--once', '--sinks', '--json'], { cwd: tempDir({ 'a.yaml': PIPELINE + metrics }) })
+  server.close()
+  expect(events(result.stdout).at(-1)).toMatchObject({ event: 'failed' })
+  expect(result.code).toBe(1)
 })
 
 test('entries of a Redis stream stay for the consumers of its group', async () => {

@@ -39,6 +39,8 @@ class Session {
   private live: Live | undefined
   /** Of what is running. */
   private running = ''
+  /** The last version did not start. */
+  private isUnstarted = false
   private seen = ''
   /** Rounds are one after the other. */
   private queue: Promise<unknown> = Promise.resolve()
@@ -56,6 +58,7 @@ class Session {
   async once(): Promise<number> {
     await this.readInput()
     const code = await this.round(1000)
+    if (this.isUnstarted && code === EXIT.ok) return EXIT.runtime
     if (this.live) {
       const error = await this.live.ended
       if (error) this.report.failed(error.message)
@@ -157,11 +160,13 @@ class Session {
     if (this.running === wanted) return
     await this.stop()
     this.running = wanted
+    this.isUnstarted = false
     try {
       this.live = await runLive(pipeline, { sinks, recent: this.recent, untilIdle, onRecords: () => this.gather() })
     } catch (error) {
       if (!(error instanceof PipelineError)) throw error
       this.running = ''
+      this.isUnstarted = true
       return this.report.failed(error.message)
     }
     const lost = pipeline.sources.filter(s => !isReplayable(s)).map(s => s.name)
