@@ -97,6 +97,13 @@ describe('--once', () => {
   })
 })
 
+test('--once ends on a feed that is never idle', async () => {
+  const cwd = tempDir({ 'a.yaml': PIPELINE.replace('stdin: {}', 'generate: { rate: 20, fields: { id: { sequence: 1 }, price: { value: 7 } } }') })
+  const { code, stdout } = await runRunner(['dev', 'a.yaml', '--once', '--json'], { cwd })
+  expect(code).toBe(0)
+  expect(events(stdout).at(-1)).toMatchObject({ event: 'replay', records: 10 })
+})
+
 test('a pipeline that cannot start is an error of the run', async () => {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')

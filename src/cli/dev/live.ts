@@ -40,6 +40,8 @@ function recordOf(m: Message): TestRecord {
 
 /** Records after which the samples are enough: reading goes on with `--sinks` only. */
 const ENOUGH = 10_000
+/** ms after the first record, with `--once`: a feed may never be idle. */
+const LONGEST = 10_000
 
 /** A topic may be long: its newest records are the samples. */
 const newest = (source: Pipeline['sources'][number], last: number): Pipeline['sources'][number] =>
@@ -65,9 +67,12 @@ export interface LiveOptions {
 export async function runLive(pipeline: Pipeline, { sinks, recent, untilIdle, onRecords }: LiveOptions): Promise<Live> {
   let handle: PipelineHandle | undefined
   const start = recent.total
+  const enough = (): void => void handle?.stop().catch(() => {})
+  let timer: NodeJS.Timeout | undefined
   const watcher = tap('dev', pipeline.sources[0].at, messages => {
     recent.note(messages)
-    if (!sinks && recent.total - start >= ENOUGH) void handle?.stop().catch(() => {})
+    if (!sinks && recent.total - start >= ENOUGH) enough()
+    if (!sinks && untilIdle !== undefined) timer ??= setTimeout(enough, LONGEST).unref()
     onRecords()
   })
   // The others would only be copied: no step, no sink and no link to a peer is opened to read samples.
