@@ -98,7 +98,9 @@ describe('--once', () => {
 })
 
 test('--once ends on a feed that is never idle', async () => {
-  const cwd = tempDir({ 'a.yaml': PIPELINE.replace('stdin: {}', 'generate: { rate: 20, fields: { id: { sequence: 1 }, price: { value: 7 } } }') })
+  const cwd = tempDir({
+    'a.yaml': PIPELINE.replace('stdin: {}', 'generate: { rate: 20, fields: { id: { sequence: 1 }, price: { value: 7 } } }'),
+  })
   const { code, stdout } = await runRunner(['dev', 'a.yaml', '--once', '--json'], { cwd })
   expect(code).toBe(0)
   expect(events(stdout).at(-1)).toMatchObject({ event: 'replay', records: 10 })

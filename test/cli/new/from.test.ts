@@ -477,7 +477,8 @@ describe('nothing is left out in silence', () => {
       'the rest of a switch, a retry and an interval',
       connect({
         input: 'generate: { interval: "@every 5s", mapping: "root.a = 1" }',
-        output: 'switch: { strict_mode: true, cases: [{ output: { retry: { max_retries: 3, output: { stdout: { codec: all-bytes } } } } }] }',
+        output:
+          'switch: { strict_mode: true, cases: [{ output: { retry: { max_retries: 3, output: { stdout: { codec: all-bytes } } } } }] }',
       }),
       ['strict_mode: true', 'max_retries: 3', 'interval: @every 5s', 'codec: all-bytes'],
     ],

@@ -392,7 +392,14 @@ export const outputs: Readonly<Record<string, Make>> = {
     const key = conflict?.[1].split(',').map(c => c.trim()) ?? []
     if (suffix !== undefined && !conflict)
       notes.push({ line: part.lineOf('suffix'), what: `suffix: ${suffix}`, reason: 'has no translation; see statements of the sink' })
-    if (conflict && conflict[3].trim() !== '' && !setsAll(conflict[3], columns.filter(c => !key.includes(c))))
+    if (
+      conflict &&
+      conflict[3].trim() !== '' &&
+      !setsAll(
+        conflict[3],
+        columns.filter(c => !key.includes(c)),
+      )
+    )
       notes.push({ line: part.lineOf('suffix'), what: `suffix: ${suffix}`, reason: 'an existing row gets the new values of all columns' })
     return {
       postgres: given({
