@@ -97,6 +97,41 @@ describe('--once', () => {
   })
 })
 
+test('the steps of branches get the records of their branch', async () => {
+  const cwd = tempDir({
+    's.jsonl': '{"n":20}\n{"n":-5}\n{"n":5}\n',
+    'a.yaml': `name: a
+sources: [{ stdin: {} }]
+transforms:
+  - name: sizes
+    route:
+      - { name: large, when: n > 10, steps: [{ map: { keep: true, fields: { big: "true" } } }], to: alerts }
+      - { name: refund, when: n < 0, steps: [{ map: { keep: true, fields: { n: -n } } }] }
+  - map: { keep: true, fields: { last: "1" } }
+sinks: [{ name: out, stdout: {} }, { name: alerts, file: { path: alerts.jsonl } }]
+`,
+  })
+  const { stdout } = await runRunner(['dev', 'a.yaml', '--once', '--input', 's.jsonl', '--json'], { cwd })
+  expect(events(stdout).at(-1)).toMatchObject({
+    steps: [
+      { step: 'sizes', in: 3, out: 2 },
+      { step: 'sizes/large/map', in: 1, out: 1, before: [{ n: 20 }], after: [{ n: 20, big: true }] },
+      { step: 'sizes/refund/map', in: 1, out: 1, before: [{ n: -5 }], after: [{ n: 5 }] },
+      { step: 'map', in: 2, out: 2 },
+    ],
+    sinks: [
+      {
+        sink: 'out',
+        samples: [
+          { n: 5, last: 1 },
+          { n: 5, last: 1 },
+        ],
+      },
+      { sink: 'alerts', samples: [{ n: 20, big: true }] },
+    ],
+  })
+})
+
 test('--once ends on a feed that is never idle', async () => {
   const cwd = tempDir({
     'a.yaml': PIPELINE.replace('stdin: {}', 'generate: { rate: 20, fields: { id: { sequence: 1 }, price: { value: 7 } } }'),

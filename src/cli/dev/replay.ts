@@ -52,7 +52,7 @@ export async function replay(pipeline: Pipeline, records: readonly TestRecord[])
     await test.close().catch(() => {})
   }
   const steps = pipeline.transforms.map(({ name }, i): StepTrace => {
-    const [before, after] = [places[i], places[i + 1]]
+    const { before, after } = places[i]
     return { step: name, in: before.count, out: after.count, before: before.samples, after: after.samples }
   })
   return { records: records.length, steps, sinks, dead, ...(error !== undefined && { error }) }
