@@ -31,7 +31,10 @@ export interface Places {
   readonly after: Passed
 }
 
-/** The pipeline with a tap before and after each step, in the branch of the step. @param max samples per place @returns the places of each step */
+/**
+ * The pipeline with a tap before and after each step, in the branch of the step.
+ * @param max samples per place. @returns the places of each step
+ */
 export function tapped(pipeline: Pipeline, max: number): { readonly pipeline: Pipeline; readonly places: readonly Places[] } {
   const places: Places[] = []
   const transforms: Step<TransformPlugin>[] = []
