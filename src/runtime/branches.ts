@@ -1,7 +1,7 @@
 /** The stages of `route` steps: which messages enter a stage of a branch, and where the branches end. */
 import type { Transform, TransformPlugin } from '../contract/plugin.ts'
 import type { Step } from '../config/model.ts'
-import { branchesOf, sinksOf } from '../config/route.ts'
+import { branchesOf, reaches, sinksOf } from '../config/route.ts'
 import type { Stage } from './chain.ts'
 import type { StepMeter } from './telemetry/meters.ts'
 
@@ -13,13 +13,22 @@ export function withBranches(steps: readonly Step<TransformPlugin>[], stages: St
   if (!steps.some(s => branchesOf(s) !== undefined)) return stages
   const out: Stage[] = []
   const open: Step<TransformPlugin>[] = []
+  /** Branches of the stages that receive the event time of merged lanes. */
+  const clocked: (string | undefined)[] = []
   const close = (before: string | undefined): void => {
     while (open.length > 0 && before?.startsWith(`${open.at(-1)!.name}/`) !== true) out.push(join(open.pop()!, stages))
   }
   steps.forEach((step, i) => {
     close(step.branch)
     const forks = branchesOf(step) !== undefined
-    out.push({ ...stages[i], ...(step.branch !== undefined && inBranch(step.branch)), ...(forks && { forks: true }) })
+    const ownClock = stages[i].transform.onClock !== undefined && !clocked.some(before => reaches(steps, before, step.branch))
+    if (ownClock) clocked.push(step.branch)
+    out.push({
+      ...stages[i],
+      ...(step.branch !== undefined && inBranch(step.branch)),
+      ...(forks && { forks: true }),
+      ...(ownClock && { ownClock }),
+    })
     if (forks) open.push(step)
   })
   close(undefined)

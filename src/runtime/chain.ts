@@ -50,6 +50,8 @@ export interface Stage {
   readonly forks?: boolean
   /** The end of a route, which the pipeline file has no step for. */
   readonly joins?: boolean
+  /** No message of an earlier stage with windows reaches this one, because that one is in another branch, see `Chain.advance`. */
+  readonly ownClock?: boolean
 }
 
 /** Results that make a step throw, see `poison.ts`. */
@@ -194,6 +196,8 @@ export class Chain {
   /** A step of the chain closes windows or other state when a lane is silent. */
   readonly wantsIdle: boolean
   private readonly arrival: Arrival | undefined
+  /** Indexes of the stages that receive the event time of merged lanes. */
+  private readonly clocked: readonly number[]
 
   constructor(stages: readonly Stage[], exit: Exit) {
     this.stages = stages
@@ -201,6 +205,8 @@ export class Chain {
     this.outputs = stages.map(stage => outputOf(stage, exit))
     this.wantsIdle = stages.some(s => s.transform.onIdle)
     this.arrival = stages.map(s => s.transform as Partial<Arrival>).find((t): t is Arrival => t.clock !== undefined && t.idle !== undefined)
+    const closing = stages.flatMap((s, i) => (s.transform.onClock ? [i] : []))
+    this.clocked = closing.filter((i, n) => n === 0 || stages[i].ownClock)
   }
 
   /** Undefined if all stages were synchronous. Throws (or rejects with) the error of a transform. */
@@ -257,22 +263,27 @@ export class Chain {
 
   /**
    * Called after a batch. If lanes were merged, event time may have advanced further than the remaining messages show. The first stage with
-   * windows closes those that end by then; later stages follow the messages that it emits.
+   * windows closes those that end by then; later stages follow the messages that it emits. Branches have such a first stage each.
    */
   advance(): void | Promise<void> {
-    const { arrival } = this
-    const time = arrival?.clock()
-    if (time === undefined || time === Number.NEGATIVE_INFINITY) return
-    const i = this.stages.findIndex(s => s.transform.onClock)
-    if (i < 0) return
-    const stage = (this.active = this.stages[i])
-    this.outputs[i].open = true
-    this.behindHook = false
-    stage.transform.onClock!(time, this.outputs[i])
-    const produced = this.take(i)
-    stage.meter.out += produced.length
-    this.behindHook = true
-    if (produced.length > 0) return this.run(produced, i + 1)
+    const time = this.arrival?.clock()
+    if (time !== undefined && time !== Number.NEGATIVE_INFINITY) return this.closeBy(time, 0)
+  }
+
+  /** @param from index in `clocked` */
+  private closeBy(time: number, from: number): void | Promise<void> {
+    for (let n = from; n < this.clocked.length; n++) {
+      const i = this.clocked[n]
+      const stage = (this.active = this.stages[i])
+      this.outputs[i].open = true
+      this.behindHook = false
+      stage.transform.onClock!(time, this.outputs[i])
+      const produced = this.take(i)
+      stage.meter.out += produced.length
+      this.behindHook = true
+      const wait = produced.length > 0 ? this.run(produced, i + 1) : undefined
+      if (wait) return wait.then(() => this.closeBy(time, n + 1))
+    }
   }
 
   /** Lanes were merged, and one of them is not at its end, so silence does not mean idleness. */

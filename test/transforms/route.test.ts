@@ -411,6 +411,31 @@ test('behind repartition, event time of all lanes closes windows in a branch, al
   expect(await pipeline.deadLetters()).toEqual([])
 })
 
+test('behind repartition, event time of all lanes closes the windows of every branch, also without records in any of them', async () => {
+  const window = { size: '1s', by: 'id', time: 'ts', allowed_lateness: '0s', idle_timeout: '0s', aggregates: { n: { count: '*' } } }
+  const transforms = [
+    { repartition: { by: 'id', time: 'ts', partitions: 1 } },
+    {
+      route: [
+        { name: 'x', when: 'kind == "x"', to: 'a', steps: [{ window }] },
+        { name: 'y', when: 'kind == "y"', steps: [{ window }, { name: 'second', window: { ...window, by: 'key', time: 'start' } }] },
+        { name: 'z', when: 'kind == "z"', to: 'b', steps: [{ window }] },
+      ],
+    },
+  ]
+  const at = (kind: string, ts: number) => ({ value: { id: 'k', kind, ts } })
+  await using pipeline = await testPipeline(file(transforms, SINKS.replace('name: out,', 'name: out, when: "!has(value.ts)",')), { env: ENV })
+  await pipeline.send([at('x', 100), at('y', 200), at('z', 300)])
+  await pipeline.send(at('none', 5000))
+  await pipeline.send(at('none', 6000))
+  const starts = async (sink: string) => (await pipeline.outputs(sink)).map(({ value }) => value.start)
+  expect([await starts('a'), await starts('b')]).toEqual([[0], [0]])
+  // A window behind a window follows the results of that one: its window is still open.
+  expect(await starts('out')).toEqual([])
+  await pipeline.end()
+  expect(await starts('out')).toEqual([0])
+})
+
 test('counts: a step in a branch counts its messages only, a branch those that entered it', async () => {
   await using pipeline = await testPipeline(
     file([
