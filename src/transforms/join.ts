@@ -25,10 +25,11 @@ import schema from './join.schema.json' with { type: 'json' }
 
 export default defineTransform<JoinConfig>({
   type: 'join',
-  varies: ({ idle_timeout, time, type, on_unmatched }, { endless, datedByRead }) =>
+  // Also if it emits only pairs: a record that comes after the silence is late, and not matched.
+  varies: ({ idle_timeout, time }, { endless, datedByRead }) =>
     datedByRead && time === undefined
       ? 'compares times of reading (set time)'
-      : endless && idle_timeout > 0 && (type !== 'inner' || on_unmatched !== 'drop')
+      : endless && idle_timeout > 0
         ? 'ends the wait for a match in silence (idle_timeout)'
         : undefined,
   schema: withKeys(schema, eventTime),

@@ -79,6 +79,20 @@ test('silence ends the wait for a match', async () => {
   expect(made.state.get('records')?.size ?? 0).toBe(0)
 })
 
+test.each<[idle: number, endless: boolean, varies: boolean]>([
+  [1000, true, true],
+  [0, true, false],
+  [1000, false, false],
+])('its output depends on silence, also that of an inner join (idle_timeout %s, endless %s)', async (idle_timeout, endless, varies) => {
+  const late = { value: { r: 1, k: 'a', ts: 5 }, time: 5 }
+  const silence = endless ? [{ idle: 1000 }] : []
+  const made = await runTransform(join, config({ idle_timeout }), [messagesOf([l(1, 0)]), ...silence, messagesOf([late])])
+  expect(made.out).toHaveLength(varies ? 0 : 1)
+  const declared = join.varies as (c: JoinConfig, input: { endless: boolean; datedByRead: boolean }) => string | undefined
+  for (const type of ['inner', 'left', 'right', 'outer'] as const)
+    expect(declared(config({ idle_timeout, type }), { endless, datedByRead: false }) !== undefined).toBe(varies)
+})
+
 /** A reference model: all pairs of records that were in time. */
 function expected(inputs: readonly { value: any }[], c: JoinConfig): string[] {
   let max = Number.NEGATIVE_INFINITY
