@@ -137,7 +137,7 @@ function create(config: BarsConfig, ctx: TransformContext): Transform {
     if (revise && end + retain > clock.watermark) return book.open(tick.symbol, span, true)
     if (on_late === 'dlq') {
       late.dead.inc()
-      out.fail(message, new LateError(tick.ts, start, end, clock.watermark))
+      out.fail(message, LateError.ofWindow(tick.ts, start, end, clock.watermark))
     } else {
       late.drop(tick.ts, end, clock.watermark)
     }

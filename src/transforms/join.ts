@@ -18,6 +18,7 @@ import eventTime from '../kit/keys/event-time.schema.json' with { type: 'json' }
 import { timeReader } from '../kit/values/event-time.ts'
 import { show } from '../kit/values/fields.ts'
 import { sameKeyText } from '../kit/values/key.ts'
+import { formatDuration } from '../kit/values/time.ts'
 import { type Held, type Side, type Stored, WaitingRecords } from './join/waiting.ts'
 import { LateError, lateCounters } from './lib/late.ts'
 import { Results } from './lib/results.ts'
@@ -92,7 +93,9 @@ function create(config: JoinConfig, ctx: TransformContext): Transform {
     if (on_late === 'drop') late.drop(time, time, clock.watermark)
     else if (on_late === 'dlq') {
       late.dead.inc()
-      out.fail(message, new LateError(time, time - within, time, clock.watermark))
+      const by = formatDuration(clock.watermark - time)
+      const text = `late: ${time} is ${by} before the event time of the lane, and records that it matches may be removed already`
+      out.fail(message, new LateError(text))
     } else {
       toPort.inc()
       out.emitTo('late', message)

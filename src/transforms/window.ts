@@ -127,7 +127,7 @@ function create(config: WindowConfig, ctx: TransformContext): Transform {
       return
     }
     late.dead.inc()
-    out.fail(message, new LateError(time, start, end, clock.watermark))
+    out.fail(message, LateError.ofWindow(time, start, end, clock.watermark))
   }
 
   return {

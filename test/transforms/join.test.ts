@@ -93,6 +93,13 @@ test.each<[idle: number, endless: boolean, varies: boolean]>([
     expect(declared(config({ idle_timeout, type }), { endless, datedByRead: false }) !== undefined).toBe(varies)
 })
 
+test('a late record is an error that mentions no window', async () => {
+  const made = await runTransform(join, config({ on_late: 'dlq' }), [messagesOf([l(1, 100), l(2, 5)])])
+  expect(made.failures.map(f => [f.error.name, f.error.message])).toEqual([
+    ['LateError', 'late: 5 is 95ms before the event time of the lane, and records that it matches may be removed already'],
+  ])
+})
+
 /** A reference model: all pairs of records that were in time. */
 function expected(inputs: readonly { value: any }[], c: JoinConfig): string[] {
   let max = Number.NEGATIVE_INFINITY

@@ -4,9 +4,13 @@ import { saidOnce } from '../../kit/said-once.ts'
 import { formatDuration } from '../../kit/values/time.ts'
 
 export class LateError extends PipelineError {
-  constructor(time: number, start: number, end: number, watermark: number) {
-    super(
-      'PIPE_LATE',
+  constructor(message: string) {
+    super('PIPE_LATE', message)
+  }
+
+  /** All times in epoch ms. */
+  static ofWindow(time: number, start: number, end: number, watermark: number): LateError {
+    return new LateError(
       `late: ${time} belongs to the window ${start}-${end}, which closed when event time reached ${end}; it is ${formatDuration(watermark - end)} past that`,
     )
   }
