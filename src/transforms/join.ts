@@ -5,6 +5,7 @@ import {
   type ConfigProblem,
   DataError,
   defineTransform,
+  detached,
   type Json,
   Message,
   type Output,
@@ -109,7 +110,9 @@ function create(config: JoinConfig, ctx: TransformContext): Transform {
     held.add(side, key, time, message, found.length > 0)
     found.forEach((other, i) => {
       held.match(other)
-      const made = message.derive(pair(side, value, other.message.value), key, Math.max(time, other.time))
+      // Both records wait for further matches: a later step may change the values of this pair in place.
+      const values = pair(side, detached(value), detached(other.message.value))
+      const made = message.derive(values, key, Math.max(time, other.time))
       if (i > 0) made.part = `${message.part ?? ''}#${i}`
       out.emit(made)
     })

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { JoinConfig } from '../../src/generated/config-types.ts'
 import { loadText } from '../../src/config/load.ts'
 import { testPipeline } from '../../src/testing/pipeline.ts'
+import { defineTransform } from '../../src/contract/plugin.ts'
 import join from '../../src/transforms/join.ts'
 import { messagesOf, runTransform, transformConformance } from '../conformance/transform.ts'
 
@@ -98,6 +99,41 @@ test('a late record is an error that mentions no window', async () => {
   expect(made.failures.map(f => [f.error.name, f.error.message])).toEqual([
     ['LateError', 'late: 5 is 95ms before the event time of the lane, and records that it matches may be removed already'],
   ])
+})
+
+test.each([false, true])('pairs share no values: a later step may change them in place (values assigned before: %s)', async assigned => {
+  const mark = defineTransform({
+    type: 'mark',
+    schema: {},
+    create: () => ({
+      process(messages, out) {
+        for (const m of messages) {
+          const { left, right } = m.value as any
+          for (const side of [left, right]) side.list.push('changed')
+          m.value = { left, right }
+          out.emit(m)
+        }
+      },
+    }),
+  })
+  const file = `name: t
+sources: [{ kafka: { topics: [in] }, keyed_by: k }]
+transforms:
+  ${assigned ? '- map: { keep: true, fields: { more: "1" } }' : ''}
+  - join: { left_when: 'has(value.l)', key: k, within: 10s, time: ts }
+  - mark: {}
+sinks: [{ name: out, kafka: { topic: out } }]
+dlq: { kafka: { topic: dead } }
+delivery: exactly_once
+`
+  await using pipeline = await testPipeline(file, { env: ENV, plugins: [mark] })
+  const record = (side: 'l' | 'r', ts: number) => ({ value: { [side]: ts, k: 'a', ts, list: [] } })
+  await pipeline.send([record('l', 1), record('l', 2), record('r', 3)])
+  await pipeline.send(record('r', 4))
+  await pipeline.crash()
+  await pipeline.send(record('r', 5))
+  const lists = (await pipeline.outputs('out')).flatMap(({ value }) => [value.left.list, value.right.list])
+  expect(lists).toEqual(Array.from({ length: 12 }, () => ['changed']))
 })
 
 /** A reference model: all pairs of records that were in time. */
