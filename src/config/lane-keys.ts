@@ -54,8 +54,14 @@ export function laneKeyFindings({ sources, transforms }: Wiring): LaneKeyFinding
       }
       const by = groupingOf(step)
       if (by !== undefined) {
-        const found = together ? judgeBehind(together.step, together.parts, partsAt(by, place)) : judge(sources, step, partsAt(by, place))
+        const check = (grouping: Parts): ReturnType<typeof judge> =>
+          together ? judgeBehind(together.step, together.parts, grouping) : judge(sources, step, grouping)
+        const found = check(partsAt(by, place))
         if (found) findings.push({ step: step.name, by, ...found })
+        const right = rightKeyOf(step)
+        const spread = found || right === undefined ? undefined : check(partsAt(right, place))
+        // The runtime monitors one expression for all records, which this is not.
+        if (spread?.verdict === 'spread') findings.push({ step: step.name, by: right!, ...spread })
       }
       return behind(step, place)
     },
@@ -64,12 +70,16 @@ export function laneKeyFindings({ sources, transforms }: Wiring): LaneKeyFinding
   return findings
 }
 
+/** The key of the records of the right side of a join, if it is another one. */
+const rightKeyOf = ({ type, foreign, config }: Step): string | undefined =>
+  type === 'join' && !foreign ? (config as { right_key?: string }).right_key : undefined
+
 /** Steps whose expressions show how their results derive from their input. */
 const MADE_BY_EXPRESSIONS = ['map', 'rekey', 'group', 'repartition']
 
 /** Loads the language if `laneKeyFindings` needs it: for expressions that are not plain paths. */
 export async function loadLanguageForFindings({ sources, transforms }: Wiring): Promise<void> {
-  const texts = [...sources.map(s => s.keyedBy), ...transforms.map(groupingOf)]
+  const texts = [...sources.map(s => s.keyedBy), ...transforms.flatMap(step => [groupingOf(step), rightKeyOf(step)])]
   if (transforms.some(step => MADE_BY_EXPRESSIONS.includes(step.type)) || texts.some(text => text !== undefined && !isPlainPath(text)))
     await loadLanguage()
 }
