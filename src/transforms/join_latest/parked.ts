@@ -14,6 +14,12 @@ export type Parked = {
   part?: string
   result?: ResultId
   generation?: string
+  /** `Origin.at`, `file` and `lines`: dead letters and sinks identify the record by them. */
+  at?: number
+  file?: string
+  lines?: true
+  /** Absent: it is `time`. */
+  recordTime?: number
   headers?: [name: string, base64: string | null][]
 }
 
@@ -29,6 +35,10 @@ export function park(m: Message): Parked {
   if (m.part !== undefined) parked.part = m.part
   if (m.result !== undefined) parked.result = m.result
   if (m.origin?.generation !== undefined) parked.generation = m.origin.generation
+  if (m.origin?.at !== undefined) parked.at = m.origin.at
+  if (m.origin?.file !== undefined) parked.file = m.origin.file
+  if (m.origin?.lines !== undefined) parked.lines = m.origin.lines
+  if (m.recordTime !== m.time) parked.recordTime = m.recordTime
   if (m.changed) parked.value = m.value as Json
   if (m.headers) parked.headers = m.headers.map(([name, value]) => [name, base64(value)])
   return parked
@@ -44,14 +54,18 @@ export function unpark(p: Parked, lane: LaneInfo, depth: number): Message {
     format: p.format,
     generation: p.generation,
     depth,
+    ...(p.at !== undefined && { at: p.at }),
+    ...(p.file !== undefined && { file: p.file }),
+    ...(p.lines !== undefined && { lines: p.lines }),
   }
   const headers = p.headers?.map(([name, value]): Header => [name, bytes(value)])
   const [payload, keyBytes] = [bytes(p.payload), bytes(p.keyBytes)]
   const key = ownKey(p, keyBytes)
   const m =
     'value' in p
-      ? new Message(p.value, key, p.time, headers, p.offset, origin, payload, keyBytes)
-      : Message.fromRecord(payload, keyBytes, p.time, headers, p.offset, origin)
+      ? new Message(p.value, key, p.time, headers, p.offset, origin, payload, keyBytes, p.recordTime)
+      : Message.fromRecord(payload, keyBytes, p.recordTime ?? p.time, headers, p.offset, origin)
+  if (m.time !== p.time) m.time = p.time
   if (key !== undefined) m.key = key
   m.part = p.part
   m.result = p.result
