@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { JoinConfig } from '../../src/generated/config-types.ts'
 import { loadText } from '../../src/config/load.ts'
 import { testPipeline } from '../../src/testing/pipeline.ts'
-import { defineTransform } from '../../src/contract/plugin.ts'
+import { defineTransform, Message } from '../../src/contract/plugin.ts'
 import join from '../../src/transforms/join.ts'
 import { messagesOf, runTransform, transformConformance } from '../conformance/transform.ts'
 
@@ -134,6 +134,16 @@ delivery: exactly_once
   await pipeline.send(record('r', 5))
   const lists = (await pipeline.outputs('out')).flatMap(({ value }) => [value.left.list, value.right.list])
   expect(lists).toEqual(Array.from({ length: 12 }, () => ['changed']))
+})
+
+test('a waiting record does not keep the batch in memory that it was read with', async () => {
+  const batch = Buffer.concat([Buffer.from(JSON.stringify(l(1, 0).value)), Buffer.alloc(1_000_000)])
+  const payload = batch.subarray(0, batch.indexOf(0))
+  const message = Message.fromRecord(payload, null, 0, undefined, 0, { lane: 'in/0', source: 'in', format: 'json' })
+  const made = await runTransform(join, config({ on_unmatched: 'port' }), [[message]], { end: true })
+  const [{ message: unmatched }] = made.events
+  expect(unmatched.payload).toEqual(payload)
+  expect(unmatched.payload!.buffer.byteLength).toBeLessThan(100_000)
 })
 
 /** A reference model: all pairs of records that were in time. */

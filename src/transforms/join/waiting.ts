@@ -24,6 +24,7 @@ export class WaitingRecords {
   private readonly byKey = new Map<string, Set<Held>[]>()
   private readonly queue: Held[] = []
   private readonly within: number
+  private readonly depth: number
   private next: number
   private count = 0
 
@@ -31,11 +32,9 @@ export class WaitingRecords {
     this.state = state
     this.meta = meta
     this.within = within
+    this.depth = depth
     this.next = (meta.get('next') as number | undefined) ?? 0
-    for (const [id, [side, key, time, matched, parked, [lane, source, topic, partition]]] of inOrder(state)) {
-      const from = { id: lane, source, topic: topic ?? undefined, partition: partition ?? undefined }
-      this.insert({ id: Number(id), side, key, time, matched: matched === 1, message: unpark(parked, from, depth) })
-    }
+    for (const [id, stored] of inOrder(state)) this.insert(heldOf(Number(id), stored, depth))
   }
 
   get size(): number {
@@ -54,16 +53,18 @@ export class WaitingRecords {
   }
 
   add(side: Side, key: string, time: number, message: Message, matched: boolean): void {
-    const held: Held = { id: this.next++, side, key, time, message, matched }
-    this.insert(held)
-    this.store(held)
+    const id = this.next++
+    const stored = storedOf({ id, side, key, time, message, matched })
+    // As after a restart: the message itself would keep the bytes of the whole batch in memory that it was read with.
+    this.insert(heldOf(id, stored, this.depth))
+    this.state.set(String(id), stored)
     this.meta.set('next', this.next)
   }
 
   match(held: Held): void {
     if (held.matched) return
     held.matched = true
-    this.store(held)
+    this.state.set(String(held.id), storedOf(held))
   }
 
   /** Removes and returns what has expired, oldest first. */
@@ -93,11 +94,6 @@ export class WaitingRecords {
     return time + this.within + 1
   }
 
-  private store({ id, side, key, time, matched, message }: Held): void {
-    const { lane = '', source = '', topic = null, partition = null } = message.origin ?? {}
-    this.state.set(String(id), [side, key, time, matched ? 1 : 0, park(message), [lane, source, topic, partition]])
-  }
-
   private insert(held: Held): void {
     let sides = this.byKey.get(held.key)
     if (!sides) this.byKey.set(held.key, (sides = [new Set(), new Set()]))
@@ -123,6 +119,16 @@ export class WaitingRecords {
       at = least
     }
   }
+}
+
+function storedOf({ side, key, time, matched, message }: Held): Stored {
+  const { lane = '', source = '', topic = null, partition = null } = message.origin ?? {}
+  return [side, key, time, matched ? 1 : 0, park(message), [lane, source, topic, partition]]
+}
+
+function heldOf(id: number, [side, key, time, matched, parked, [lane, source, topic, partition]]: Stored, depth: number): Held {
+  const from = { id: lane, source, topic: topic ?? undefined, partition: partition ?? undefined }
+  return { id, side, key, time, matched: matched === 1, message: unpark(parked, from, depth) }
 }
 
 /** In the order of arrival, which decides the order of pairs. */
