@@ -4,7 +4,8 @@
  * outside of the bounds.
  */
 import type { Message, Output, Transform } from '../contract/plugin.ts'
-import type { Pipeline } from '../config/model.ts'
+import type { Pipeline, Step } from '../config/model.ts'
+import { branchesOf, reaches, sinksOf } from '../config/route.ts'
 
 /** Bounds in epoch ms, `to` exclusive. */
 export interface Range {
@@ -58,6 +59,38 @@ export function keepWithin(transform: Transform, { from = Number.NEGATIVE_INFINI
     onIdle: transform.onIdle && ((silence, out) => transform.onIdle!(silence, limited(out))),
     onEnd: transform.onEnd && ((out, until) => transform.onEnd!(limited(out), until)),
     close: transform.close && (() => transform.close!()),
+  }
+}
+
+/**
+ * A `route` drops messages outside of the bounds that enter a way without a step that needs them: they were read only for the windows of
+ * other ways.
+ * @param steps all transforms of the pipeline
+ */
+export function keepWays(route: Step, transform: Transform, steps: Pipeline['transforms'], range: Range): Transform {
+  const at = steps.findIndex(s => s.name === route.name)
+  const collects = steps.map(s => s.plugin.windowSpan !== undefined)
+  if (steps.some((s, i) => i < at && collects[i] && reaches(steps, s.branch, route.branch))) return transform
+  const within = (branch: string | undefined, way: string): boolean => branch === way || branch?.startsWith(`${way}/`) === true
+  const behind = steps.some(
+    (s, i) => i > at && collects[i] && !within(s.branch, route.name) && reaches(steps, route.branch, s.branch),
+  )
+  const needs = (way: string): boolean => steps.some((s, i) => collects[i] && within(s.branch, way))
+  const bounded = new Set<string | undefined>(behind ? [] : [route.branch])
+  for (const branch of branchesOf(route)!) {
+    const way = `${route.name}/${branch.name}`
+    if (!needs(way) && (sinksOf(branch).length > 0 || !behind)) bounded.add(way)
+  }
+  return {
+    ...transform,
+    process: (messages, out) =>
+      transform.process(messages, {
+        emit: m => {
+          if (!bounded.has(m.branch) || !isOutside(m, range)) out.emit(m)
+        },
+        emitTo: (port, m) => out.emitTo(port, m),
+        fail: (m, error) => out.fail(m, error),
+      }),
   }
 }
 

@@ -12,9 +12,11 @@ import {
   type Source,
   type SourceContext,
   type SourcePlugin,
+  type Transform,
   type TransformContext,
+  type TransformPlugin,
 } from '../contract/plugin.ts'
-import { keepWithin, type Range, windowSpanOf, widen } from './backfill.ts'
+import { keepWays, keepWithin, type Range, windowSpanOf, widen } from './backfill.ts'
 import { withBranches } from './branches.ts'
 import { decodeTransform, checkTransform, type Stage } from './chain.ts'
 import { checkpointLocation } from './checkpoints/location.ts'
@@ -23,6 +25,7 @@ import { atomicCommitter, type Committer, ephemeralCommitter, sourceCommitter, s
 import type { Pipeline, Step } from '../config/model.ts'
 import { partsOf } from '../config/parts.ts'
 import { laneKeyFindings } from '../config/lane-keys.ts'
+import { branchesOf } from '../config/route.ts'
 import { isOneShot, isReplayable, readsValue, redeliveryOf, sharesWork } from '../config/traits.ts'
 import { checkedSource, create } from './guard.ts'
 import { Identity } from './identity.ts'
@@ -150,6 +153,10 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
     },
     watermark: time => meters.watermarks.set(`${step.name}\0${lane.id}`, { step: step.name, lane: lane.id, time }),
   })
+  const bounded = (step: Step<TransformPlugin>, transform: Transform, bounds: Range): Transform => {
+    if (step.plugin.windowSpan) return keepWithin(transform, bounds)
+    return branchesOf(step) ? keepWays(step, transform, pipeline.transforms, bounds) : transform
+  }
   /** The stage before the steps after a link. */
   const arrival = (part: number, lane: LaneInfo, state: LaneState): Stage[] => {
     if (part === 0) return []
@@ -174,7 +181,7 @@ export function build(pipeline: Pipeline, options: BuildOptions): Built {
         return {
           name: step.name,
           at: step.at,
-          transform: range && step.plugin.windowSpan ? keepWithin(transform, range) : transform,
+          transform: range ? bounded(step, transform, range) : transform,
           when: expressions.get(step.name),
           meter: meters.step(step.name, 'transform'),
           foreign: step.foreign,
