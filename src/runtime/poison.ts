@@ -93,7 +93,8 @@ export class PoisonSearch {
   }
 }
 
-const idOf = (stage: Stage, { result }: Message): string => `${stage.name} ${JSON.stringify(result)}`
+/** Several messages can be made from one result: copies of a `route`, or elements of a list. */
+const idOf = (stage: Stage, { result, part }: Message): string => `${stage.name} ${JSON.stringify([result, part])}`
 
 /**
  * Repeats a failed batch message by message: for chains without state, where nothing must be undone.

@@ -367,3 +367,42 @@ describe('an error of a plugin outside the contract', () => {
     expect(await failed([transform((m, out) => void out.emit(m), { onEnd })])).toMatch(/step 't0' .*: onEnd threw RangeError at .*: no end/)
   })
 })
+
+it('of several messages that were made from one result, only the one that makes a step throw is dead-lettered', async () => {
+  const each = (type: string, stateful: boolean, work: (m: Message, emit: (m: Message) => void) => void): TransformPlugin =>
+    defineTransform({
+      type,
+      schema: {},
+      stateful,
+      create: (_config, ctx) => {
+        if (stateful) ctx.state('n')
+        return {
+          process(messages, out) {
+            for (const m of messages) work(m, made => out.emit(made))
+          },
+        }
+      },
+    }) as TransformPlugin
+  const results = each('results', true, (m, emit) => {
+    const { v } = m.value as { v: number }
+    const made = new Message({ v }, null, m.time)
+    made.result = { step: 't0', key: null, start: v, end: v }
+    emit(made)
+  })
+  const elements = each('elements', false, (m, emit) => {
+    for (let i = 0; i < 3; i++) {
+      const made = m.derive({ ...(m.value as object), i })
+      made.part = `rows[${i}]`
+      emit(made)
+    }
+  })
+  const failing = each('failing', true, (m, emit) => {
+    const { v, i } = m.value as { v: number; i: number }
+    if (v === 4 && i === 1) throw new TypeError('cannot take it')
+    emit(m)
+  })
+  const log = new MemoryLog({ lanes: { a: Array.from({ length: 10 }, (_, v) => ({ v })) }, batch: () => 3 })
+  await start(pipelineOf(log, [results, elements, failing])).run()
+  expect(log.dead.map(m => header(m, 'source_part'))).toEqual(['rows[1]'])
+  expect(log.committed).toHaveLength(29)
+})
