@@ -72,9 +72,7 @@ export function keepWays(route: Step, transform: Transform, steps: Pipeline['tra
   const collects = steps.map(s => s.plugin.windowSpan !== undefined)
   if (steps.some((s, i) => i < at && collects[i] && reaches(steps, s.branch, route.branch))) return transform
   const within = (branch: string | undefined, way: string): boolean => branch === way || branch?.startsWith(`${way}/`) === true
-  const behind = steps.some(
-    (s, i) => i > at && collects[i] && !within(s.branch, route.name) && reaches(steps, route.branch, s.branch),
-  )
+  const behind = steps.some((s, i) => i > at && collects[i] && !within(s.branch, route.name) && reaches(steps, route.branch, s.branch))
   const needs = (way: string): boolean => steps.some((s, i) => collects[i] && within(s.branch, way))
   const bounded = new Set<string | undefined>(behind ? [] : [route.branch])
   for (const branch of branchesOf(route)!) {

@@ -78,7 +78,10 @@ it.each<[what: string, transforms: object[], plain: number, perWindow: number]>(
   ['a window behind the route needs all of them', [{ route: [{ name: 'odd', when: 'i % 2 == 1', steps: [] }] }, window], 0, 10],
 ])('records that were read only for the windows of one branch leave no other way: %s', async (_, transforms, plain, perWindow) => {
   const sources = [{ kafka: { brokers: 'embedded', topics: ['in'] }, keyed_by: 'id' }]
-  const { pipeline, problems } = await loadInput({ name: 't', sources, transforms, sinks: [{ stdout: {} }], dlq: { stdout: {} } }, { env: {} })
+  const { pipeline, problems } = await loadInput(
+    { name: 't', sources, transforms, sinks: [{ stdout: {} }], dlq: { stdout: {} } },
+    { env: {} },
+  )
   expect(problems.filter(p => p.severity !== 'warning')).toEqual([])
   await loadLanguageFor(pipeline!)
   const log = new MemoryLog({ lanes: { a: Array.from({ length: 300 }, (_v, i) => ({ i, id: 'k' })) }, batch: () => 17 })

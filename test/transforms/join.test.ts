@@ -238,7 +238,11 @@ describe('two sources', () => {
     ['no side', FILE.replace('left: orders, right: payments, ', ''), 'CONFIG_CHECK'],
     ['an outer join has no unmatched records', FILE.replace('type: left', 'type: outer'), 'CONFIG_CHECK'],
     ['a right key other than that of repartition', FILE.replace('join: {', 'join: { right_key: customer,'), 'CONFIG_LANE_KEY'],
-    ['a right key other than that of repartition, beside its key', FILE.replace('join: {', 'join: { key: order, right_key: id,'), 'CONFIG_LANE_KEY'],
+    [
+      'a right key other than that of repartition, beside its key',
+      FILE.replace('join: {', 'join: { key: order, right_key: id,'),
+      'CONFIG_LANE_KEY',
+    ],
     ['a key other than that of repartition', FILE.replace('join: {', 'join: { key: customer,'), 'CONFIG_LANE_KEY'],
   ])('%s', async (_, text, code) => {
     const { problems } = await loadText('t.yaml', text, { env: ENV })

@@ -424,7 +424,9 @@ test('behind repartition, event time of all lanes closes the windows of every br
     },
   ]
   const at = (kind: string, ts: number) => ({ value: { id: 'k', kind, ts } })
-  await using pipeline = await testPipeline(file(transforms, SINKS.replace('name: out,', 'name: out, when: "!has(value.ts)",')), { env: ENV })
+  await using pipeline = await testPipeline(file(transforms, SINKS.replace('name: out,', 'name: out, when: "!has(value.ts)",')), {
+    env: ENV,
+  })
   await pipeline.send([at('x', 100), at('y', 200), at('z', 300)])
   await pipeline.send(at('none', 5000))
   await pipeline.send(at('none', 6000))
