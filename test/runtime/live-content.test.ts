@@ -25,7 +25,7 @@ const BASE = {
     { kafka: { topic: 'bars.1m', brokers: 'kafka:29092', compression: 'zstd' } },
     { postgres: { table: 'bars', columns: ['symbol'], dsn: 'postgres://app:s3cret@db:5432/app?password=hunter2' } },
     { redis: { string: 'last:{symbol}', url: 'redis://:s3cret@cache:6379/0' } },
-    { http: { url: 'https://user:s3cret@example.com/hook?token=hunter2', bearer: 's3cret' } },
+    { http: { url: 'https://example.com/hook?token=hunter2', bearer: 's3cret' } },
   ],
   dlq: { file: { path: 'dead.jsonl' } },
 }

@@ -217,10 +217,11 @@ test('a process that was frozen for longer than its lease writes only after it h
   )
   const ended = run.run()
   await pass(clock, 5000)
-  expect([writes, claims]).toEqual([0, 1])
+  expect([writes, claims]).toEqual([0, 0])
   expect(run.notReady().join()).toMatch(/may belong to another instance/)
   lease.holds = true
   await pass(clock, 20_000)
-  expect(claims).toBe(2)
+  expect(claims).toBe(1)
+  expect(writes).toBeGreaterThan(0)
   await stop(run, clock, ended)
 })

@@ -276,6 +276,8 @@ test('a writer whose connection of the lock hangs does not keep the spreadsheet 
         noticed.resolve(undefined)
       } catch (error) {
         noticed.resolve(error)
+        // The database may end the connection before the lease is over here.
+        throw error
       }
     })
     await expect(held).rejects.toThrow('the lock of the spreadsheet may be lost')
