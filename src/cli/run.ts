@@ -226,7 +226,8 @@ function report(handle: PipelineHandle, error: Error | undefined, log: Logger, f
     const { late = 0, dropped = 0 } = handle.losses
     const missing = dead + late + dropped
     if (missing < failOnDead) return EXIT.ok
-    log.error({ pipeline }, `${missing} records were dead-lettered, late or dropped; with --fail-on-dead ${failOnDead}, the exit code is 4`)
+    const records = missing === 1 ? '1 record was' : `${missing} records were`
+    log.error({ pipeline }, `${records} dead-lettered, late or dropped; with --fail-on-dead ${failOnDead}, the exit code is 4`)
     return EXIT.verdict
   }
   log.debug({ stack: error.stack }, 'stack')

@@ -196,6 +196,8 @@ const TYPED = [
   'map',
   'window',
   'group',
+  'join',
+  'join_latest',
   'envelope',
   'unnest',
   'lookup',

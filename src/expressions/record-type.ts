@@ -20,6 +20,8 @@ export interface ObjectType {
   readonly fields: ReadonlyMap<string, Field>
   /** There may be other fields. */
   readonly open: boolean
+  /** Names of other fields that an earlier step has removed. */
+  readonly removed?: ReadonlySet<string>
 }
 
 export const ANY: RecordType = { kind: 'any' }
@@ -43,7 +45,8 @@ export function union(a: RecordType, b: RecordType, lacking: 'maybe' | 'either' 
     if (x && y) fields.set(name, { type: union(x.type, y.type, lacking), presence: x.presence === y.presence ? x.presence : lacking })
     else fields.set(name, { type: (x ? b : a).open ? ANY : (x ?? y)!.type, presence: lacking })
   }
-  return { kind: 'object', fields, open: a.open || b.open }
+  const removed = [...(a.removed ?? [])].filter(name => b.removed?.has(name))
+  return { kind: 'object', fields, open: a.open || b.open, ...(removed.length > 0 && { removed: new Set(removed) }) }
 }
 
 export const unionOf = (types: readonly RecordType[]): RecordType => (types.length === 0 ? ANY : types.reduce((a, b) => union(a, b)))
@@ -94,7 +97,8 @@ export function readPath(root: RecordType, names: readonly string[]): Found {
     }
     if (type.kind === 'scalar') return type.of.includes('null') ? { how: 'unknown' } : { how: 'absent', at, owner: type }
     const field = type.fields.get(name)
-    if (!field) return type.open ? { how: 'unknown', near: { at, owner: type } } : { how: 'absent', at, owner: type }
+    if (!field)
+      return type.open && !type.removed?.has(name) ? { how: 'unknown', near: { at, owner: type } } : { how: 'absent', at, owner: type }
     if (field.presence === 'either') return field.type.kind === 'any' ? { how: 'unknown' } : rest(field.type, names, at)
     if (field.presence === 'maybe') maybe ??= at
     type = field.type
@@ -113,7 +117,7 @@ export function typeAt(root: RecordType, names: readonly string[]): RecordType {
   return 'type' in found ? found.type : ANY
 }
 
-/** The type with another field at a path. */
+/** The type with another field at a path; undefined: without it. */
 export function withField(root: RecordType, [name, ...below]: readonly string[], field: Field | undefined): RecordType {
   if (root.kind !== 'object') return root
   const fields = new Map(root.fields)
@@ -121,9 +125,19 @@ export function withField(root: RecordType, [name, ...below]: readonly string[],
     const inner = fields.get(name)
     if (inner) fields.set(name, { ...inner, type: withField(inner.type, below, field) })
     else if (field) fields.set(name, always(withField(objectOf([], root.open), below, field)))
-  } else if (field) fields.set(name, field)
-  else fields.delete(name)
-  return { ...root, fields }
+    else if (root.open) fields.set(name, { type: withField(objectOf([], true), below, undefined), presence: 'either' })
+    return { ...root, fields }
+  }
+  const removed = new Set(root.removed)
+  if (field) {
+    fields.set(name, field)
+    removed.delete(name)
+  } else {
+    fields.delete(name)
+    if (root.open) removed.add(name)
+  }
+  const { removed: _, ...rest } = root
+  return { ...rest, fields, ...(removed.size > 0 && { removed }) }
 }
 
 /** Fields that may be missing: nothing is claimed of them any more. */

@@ -28,7 +28,8 @@ export function planOf(name: string, flow: string): Plan | string {
 export function problemOf(kind: string, steps: Readonly<Record<string, string>>, word: string): string | undefined {
   if (Object.hasOwn(steps, word)) return undefined
   const near = suggest(word, Object.keys(steps))
-  return `'${word}' is not a ${kind} that runner new can write${near === undefined ? '' : `; did you mean ${near}?`} It writes ${Object.keys(steps).join(', ')}; add others by hand (runner list)`
+  const hint = near === undefined ? '.' : `; did you mean ${near}?`
+  return `'${word}' is not a ${kind} that runner new can write${hint} It writes ${Object.keys(steps).join(', ')}; add others by hand (runner list)`
 }
 
 export function pipelineText(plan: Plan): string {

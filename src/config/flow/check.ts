@@ -190,9 +190,10 @@ function checkRead({ root, names, ranges, safe }: Read, use: FlowUse, place: Use
     return problems.add('CONFIG_NO_FIELD', whole, place.path, message)
   }
   const all = [...owner.fields.keys()]
+  const gone = owner.removed?.has(name) === true
   const list = all.length === 0 ? 'no fields' : all.slice(0, LISTED).join(', ') + (all.length > LISTED ? ', …' : '')
-  const message = `${subject} ${above === '' ? 'have' : 'has'} no field ${name}; ${above === '' ? 'they have' : 'it has'} ${list}${quoted(use, span)}`
-  const suggestion = fixed(suggest(name, all))
+  const message = `${subject} ${above === '' ? 'have' : 'has'} no field ${name}; ${gone ? 'an earlier step removes it' : `${above === '' ? 'they have' : 'it has'} ${list}`}${quoted(use, span)}`
+  const suggestion = gone ? undefined : fixed(suggest(name, all))
   // A test for a field is always false; a sink writes NULL.
   if (safe && use.kind === 'expression')
     problems.warn('CONFIG_NO_FIELD', whole, place.path, `${message}; the test never succeeds`, suggestion)

@@ -80,6 +80,34 @@ test.each<[what: string, text: string, ...expected: string[]]>([
   ['group and unnest', file(['unnest: { field: «row» }']), `${ABSENT} rows`],
   ['an element of unnest', file(['unnest: { field: rows, as: row, keep: [symbol] }', 'rekey: row.«ids»']), `${ABSENT} id`],
   ['the items of group', file(['group: { key: «idd», field: rows }']), `${ABSENT} id`],
+  [
+    'a field that a step removes from records of an unknown type',
+    file(
+      [
+        'map: { keep: true, drop: [price, user.mail] }',
+        'filter: «price» > 1.0 && user.«mail» == "x" && user.name == "y"',
+        'map: { keep: true, fields: { price: "1.0" } }',
+        'filter: price > 1.0',
+      ],
+      SINK,
+      'stdin: {}',
+    ),
+    ABSENT,
+    ABSENT,
+  ],
+  [
+    'a field that a step removes from some of the records',
+    file(['map: { keep: true, drop: [price] }\n    when: live == true', 'filter: price > 1.0'], SINK, 'stdin: {}'),
+  ],
+  [
+    'after join',
+    file(
+      ['repartition: { by: id }', 'join: { left: a, right: b, key: meta.key, within: 5m }', 'filter: «amount» > 1.0 && left.amount > 1.0'],
+      SINK,
+      'kafka: { topics: [a], group: g }\n    name: a\n  - kafka: { topics: [b], group: g }\n    name: b',
+    ),
+    ABSENT,
+  ],
   ['after group', file(['group: { key: id, field: rows, key_as: id }', 'filter: size(«itms») > 1']), `${ABSENT} items`],
   ['envelope', file(['envelope: { wrap: me }', 'filter: data.«prise» > 1.0']), `${ABSENT} price`],
   ['envelope and back', file(['envelope: { wrap: me }', 'envelope: { unwrap: true }', 'filter: «prise» > 1.0']), `${ABSENT} price`],
