@@ -42,6 +42,14 @@ test.each<[what: string, text: string, ...expected: string[]]>([
     `name: p\n${source}sinks: [{ http: x }]\n`,
     '3:17 TYPE => such as { url: https://example.com/hooks/trades }',
   ],
+  ['drop and set as steps', step('drop: [a]\n  - set: { a: b }'), '4:5 UNKNOWN_PLUGIN => map', '5:5 UNKNOWN_PLUGIN => map'],
+  [
+    'join: on, window, how',
+    step('join: { left: file, right: file, on: id, window: 5m, how: inner }'),
+    '4:38 UNKNOWN_KEY => key',
+    '4:46 UNKNOWN_KEY => within',
+    '4:58 UNKNOWN_KEY => type',
+  ],
   [
     'window: key, mean',
     step('window: { size: 1m, key: a, aggregates: { m: { mean: b } } }'),
