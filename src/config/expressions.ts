@@ -50,6 +50,8 @@ export async function checkExpressions(
 function warnBare({ path: relative, value }: Marked, place: Locate, unresolved: ReadonlySet<string>, problems: Problems): void {
   if (unresolved.has(formatPath(relative))) return
   const { path, find: found } = place(relative)
+  // It is read of the status of the pipeline, not of records.
+  if (path[0] === 'endpoints') return
   if (found.node.kind !== 'scalar' || found.partial) return
   const text = value as string
   const message = `every record in which ${text} is not true or false is dead-lettered: write ${text} == true, ${text} > 0.0 or has(value.${text})`

@@ -21,7 +21,7 @@ const use = (kind: 'server' | 'embedded') => {
 name: ${name}
 sources: [{ redis: { streams: ["${name}:in"], group: "\${GROUP:-${name}}", consumer: "\${CONSUMER:-one}", batch_size: "\${BATCH:-100}" } }]
 transforms: [{ map: { keep: true, fields: { tag: "\${TAG:-'a'}" } } }]
-sinks: [{ file: { path: "\${OUT:-out}.jsonl" } }]
+sinks: [{ redis: { stream: "${name}:\${OUT:-out}" } }]
 metrics: { enabled: "\${METRICS:-false}", port: "\${PORT:-0}" }
 `,
   })

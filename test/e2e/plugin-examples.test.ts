@@ -78,8 +78,8 @@ test('on-change runs', async () => {
   expect(deadValues(file('.runner/door-changes.dlq.jsonl'))).toEqual([{ door: 'south' }])
 })
 
-test('route runs', async () => {
-  const { stdout, file } = await ran('route')
+test('split runs', async () => {
+  const { stdout, file } = await ran('split')
   expect([stdout, file('large.jsonl')]).toEqual(['{"order":1,"amount":20}\n', '{"order":2,"amount":1200.50}\n'])
   expect(deadValues(file('.runner/orders-by-size.dlq.jsonl'))).toEqual([{ order: 3 }])
 })

@@ -67,7 +67,7 @@ describe('run', () => {
     expect((await validate({ ...own('beside'), plugins: ['./none.ts', tripling] })).problems).toMatchObject([
       { code: 'CONFIG_PLUGIN_FILE', path: 'plugins[0]' },
     ])
-    const module = (await import('../../examples/plugins/route/route.ts')) as object
+    const module = (await import('../../examples/plugins/split/split.ts')) as object
     expect((await validate({ ...doubling('module'), plugins: [module] })).problems).toMatchObject([
       { code: 'CONFIG_PLUGIN_FILE', message: 'a module is not a plugin: pass its default export' },
     ])

@@ -114,6 +114,6 @@ describe('a listener', () => {
     const no = await send(port, 'OPTIONS', '/in', { ...ask, origin: 'https://evil.example' })
     expect([no.status, no.headers['access-control-allow-origin']]).toEqual([405, undefined])
     expect((await send(port, 'GET', '/paths', { host: 'evil.example' })).status).toBe(421)
-    expect([seen.length, rejected]).toEqual([2, ['host', 'origin']])
+    expect([seen.length, rejected]).toEqual([2, ['host', 'origin', 'method']])
   })
 })

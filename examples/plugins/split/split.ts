@@ -1,11 +1,11 @@
 /** Sends each record to the first port whose condition is true. */
 import { DataError, defineTransform } from 'pipeline-runner'
 import { compile, failOn, show } from 'pipeline-runner/kit'
-import type { RouteConfig } from './route.config.ts'
-import schema from './route.schema.json' with { type: 'json' }
+import type { SplitConfig } from './split.config.ts'
+import schema from './split.schema.json' with { type: 'json' }
 
-export default defineTransform<RouteConfig>({
-  type: 'route',
+export default defineTransform<SplitConfig>({
+  type: 'split',
   schema,
   ports: ({ ports }) => Object.keys(ports),
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { runTransform, transformConformance } from 'pipeline-runner/testing'
-import plugin from './route.ts'
+import plugin from './split.ts'
 
 const config = { ports: { large: 'amount >= 1000.0', foreign: 'country != "DE"' } }
 
