@@ -153,7 +153,7 @@ async function stepsIn(
   let steps: FoundSteps | undefined
   const { problems } = await loadText(pipeline, text, { ...space.options(), onSteps: found => (steps = found) })
   // Variables that the editor does not have do not hide a name.
-  return { steps, errors: problems.filter(p => p.severity === 'error' && !/^CONFIG_ENV_/.test(p.code)).length }
+  return { steps, errors: problems.filter(p => p.severity === 'error' && !p.code.startsWith(`CONFIG_ENV_`)).length }
 }
 
 const NAME = /^[a-z][a-z0-9_-]*$/
