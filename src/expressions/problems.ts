@@ -90,7 +90,7 @@ function syntax(error: CelError, text: string, start: number, written: string): 
   if (form) return form
   const shown = first(text, start)
   const token = written.length > 1 ? written : shown
-  const suggestion = OPERATORS[token] ?? OPERATORS[text.slice(start - 1, start + 1)]
+  const suggestion = [token, text.slice(start - 1, start + 1)].filter(t => Object.hasOwn(OPERATORS, t)).map(t => OPERATORS[t])[0]
   // A keyword after a dot: `trade.in`.
   if (text[start - 1] === '.' && /^[a-z_]\w*$/i.test(token)) return [`'${token}' is a keyword of the language`, `["${token}"]`]
   return [`unexpected '${token}'`, suggestion]

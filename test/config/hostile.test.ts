@@ -95,6 +95,13 @@ dlq: { kafka: { topic: c } }
 delivery: exactly_once
 `
 
+test.each(['__proto__: ', ' __proto__ ', ' constructor '])('%s at each position', async name => {
+  for (let at = 0; at < BASE.length; at += 1) {
+    const { problems } = await loadText('p.yaml', BASE.slice(0, at) + name + BASE.slice(at), { env: {} })
+    expect(problems.filter(p => p.suggestion !== undefined && typeof p.suggestion !== 'string')).toEqual([])
+  }
+})
+
 test('a pipeline with inserted, deleted and swapped characters', async () => {
   const edit = fc.record({
     at: fc.nat(BASE.length - 1),
